@@ -1,0 +1,296 @@
+//! `eco.toml`: the description of one service, as the types that the modules above own.
+//!
+//! Nothing is guessed: an unknown key is an error that names its line and the nearest known key. Commands run from this file
+//! only, so a file that others may write is refused.
+
+use crate::error::{Error, Named, Result};
+use crate::health::Probe;
+use crate::restore::Verify;
+use crate::scope::{CaptureRules, Scopes};
+use crate::service::{Control, UnitCommands, UnitKind, Units};
+use crate::time::Span;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// How long the state from before a rollback is kept, unless `[retention] safety` says otherwise: the seven days that the
+/// store keeps safety snapshots.
+pub const KEEP_SAFETY: Span = Span::seconds(7 * 86_400);
+
+/// One service, as its `eco.toml` (or the command line alone) describes it. All paths are absolute.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file, if there was one.
+    pub file: Option<PathBuf>,
+    /// The ecosystem's name.
+    pub name: String,
+    /// Its root folder.
+    pub root: PathBuf,
+    /// Where its snapshots live.
+    pub store: Option<PathBuf>,
+    /// What is captured, and what of it is never rolled back.
+    pub capture: CaptureRules,
+    /// Which paths belong to which scope.
+    pub scopes: Scopes,
+    /// How units are switched off, on and back.
+    pub units: Units,
+    /// How the service is stopped and started.
+    pub control: Control,
+    /// What is asked of the running service.
+    pub probes: Vec<Probe>,
+    /// What must hold after a rollback.
+    pub verify: Verify,
+    /// How long the state from before a rollback is kept.
+    pub keep_safety: Span,
+}
+
+impl Config {
+    /// The store, or the sentence that says how to name one.
+    pub fn store(&self) -> Result<&Path> {
+        self.store.as_deref().ok_or_else(|| Error::Usage("no store: give --store DIR, or [ecosystem] store in eco.toml".into()))
+    }
+}
+
+/// What the command line says about the service; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--root`.
+    pub root: Option<PathBuf>,
+    /// `--store`.
+    pub store: Option<PathBuf>,
+    /// The home folder, for `~/`.
+    pub home: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    ecosystem: Ecosystem,
+    #[serde(default)]
+    snapshot: CaptureRules,
+    scopes: Option<BTreeMap<String, Vec<PathBuf>>>,
+    #[serde(default)]
+    module: BTreeMap<String, Module>,
+    #[serde(default)]
+    automation: UnitKind,
+    #[serde(default)]
+    optimization: UnitKind,
+    #[serde(default)]
+    experiment: UnitKind,
+    #[serde(default)]
+    control: Control,
+    #[serde(default)]
+    probe: Vec<Probe>,
+    #[serde(default)]
+    verify: Verify,
+    #[serde(default)]
+    retention: Retention,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ecosystem {
+    name: Option<String>,
+    root: Option<PathBuf>,
+    store: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Module {
+    roots: Vec<PathBuf>,
+    #[serde(default)]
+    critical: bool,
+    #[serde(default)]
+    disable: Vec<String>,
+    #[serde(default)]
+    enable: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retention {
+    safety: Option<Span>,
+}
+
+/// Reads `file` and lays the command line over it.
+///
+/// # Errors
+/// [`Error::Config`] with file, line and, for a mistyped key, the nearest known one. Nothing was touched: mend the file.
+pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
+    refuse_if_others_may_write(file)?;
+    let text = fs::read_to_string(file).named("read", file)?;
+    let parsed: File = toml::from_str(&text).map_err(|e| Error::Config(describe(file, &text, &e)))?;
+    let folder = file.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }).unwrap_or(Path::new("."));
+    let folder = fs::canonicalize(folder).named("find", folder)?;
+    let wrong = |why: String| Error::Config(format!("{}: {why}", file.display()));
+    let place = |path: &Path| -> Result<PathBuf> { Ok(folder.join(expand_home(path, overrides)?)) };
+
+    let root = match (&overrides.root, &parsed.ecosystem.root) {
+        (Some(root), _) => root.clone(),
+        (None, Some(root)) => place(root)?,
+        (None, None) => folder.clone(),
+    };
+    let store = match (&overrides.store, &parsed.ecosystem.store) {
+        (Some(store), _) => Some(store.clone()),
+        (None, Some(store)) => Some(place(store)?),
+        (None, None) => None,
+    };
+    let mut units = Units { automation: parsed.automation, optimization: parsed.optimization, experiment: parsed.experiment, ..Units::default() };
+    let mut module_roots = BTreeMap::new();
+    for (id, module) in parsed.module {
+        let commands = UnitCommands { disable: module.disable, enable: module.enable, ..UnitCommands::default() };
+        units.module.insert(id.clone(), commands);
+        if module.critical {
+            units.critical.push(id.clone());
+        }
+        module_roots.insert(id, module.roots);
+    }
+    let scopes = Scopes::new(parsed.scopes, module_roots).map_err(wrong)?;
+    build(Some(file.to_owned()), parsed.ecosystem.name, root, store, |config| {
+        config.capture = parsed.snapshot;
+        config.scopes = scopes;
+        config.units = units;
+        config.control = parsed.control;
+        config.probes = parsed.probe;
+        config.verify = parsed.verify;
+        config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
+    })
+}
+
+/// A service described by the command line alone.
+///
+/// # Errors
+/// [`Error::Usage`] without `--root`.
+pub fn without_file(overrides: &Overrides) -> Result<Config> {
+    let Some(root) = &overrides.root else {
+        return Err(Error::Config("no eco.toml here or in a parent folder: name one with -c FILE, or the service with --root DIR".into()));
+    };
+    build(None, None, root.clone(), overrides.store.clone(), |_| {})
+}
+
+fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Option<PathBuf>, fill: impl FnOnce(&mut Config)) -> Result<Config> {
+    let root = fs::canonicalize(&root).map_err(|e| Error::Config(format!("the ecosystem's root {} cannot be used: {e}", root.display())))?;
+    if !root.is_dir() {
+        return Err(Error::Config(format!("the ecosystem's root {} is not a folder", root.display())));
+    }
+    let store = store.map(|store| std::path::absolute(&store).named("resolve", &store)).transpose()?;
+    let name = match name {
+        Some(name) => name,
+        None => root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_else(|| "root".into()),
+    };
+    // The name becomes file names and a folder in the archive.
+    if name.is_empty() || name.len() > 100 || name.starts_with(['.', '-']) || name.contains(['/', '\\']) || name.chars().any(char::is_control) {
+        return Err(Error::Config(format!("'{}' cannot be an ecosystem's name: use letters, digits, '-' and '_'", name.escape_debug())));
+    }
+    let mut config = Config {
+        file,
+        name,
+        root,
+        store,
+        capture: CaptureRules::default(),
+        scopes: Scopes::default(),
+        units: Units::default(),
+        control: Control::default(),
+        probes: Vec::new(),
+        verify: Verify::default(),
+        keep_safety: KEEP_SAFETY,
+    };
+    fill(&mut config);
+    config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;
+    if let Some(store) = &config.store
+        && let Some(inside) = config.scopes.full().iter().find(|r| store.starts_with(config.root.join(r)))
+    {
+        return Err(Error::Config(format!("the store {} lies inside '{}', which it would have to hold", store.display(), inside.display())));
+    }
+    Ok(config)
+}
+
+/// Whoever may write this file chooses the commands that we run.
+fn refuse_if_others_may_write(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let own = fs::metadata(file).map_err(|e| Error::Config(format!("cannot read {}: {e}", file.display())))?;
+    let around = fs::metadata(folder).named("look at", folder)?;
+    const OTHERS_WRITE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    if own.mode() & OTHERS_WRITE != 0 {
+        return Err(Error::Config(format!("{} may be written by others, and its commands would run as you: chmod o-w it", file.display())));
+    }
+    if around.mode() & OTHERS_WRITE != 0 && around.mode() & STICKY == 0 {
+        return Err(Error::Config(format!("{} may be replaced by others: chmod o-w the folder {}", file.display(), folder.display())));
+    }
+    Ok(())
+}
+
+fn expand_home(path: &Path, overrides: &Overrides) -> Result<PathBuf> {
+    match (path.strip_prefix("~"), &overrides.home) {
+        (Ok(rest), Some(home)) => Ok(home.join(rest)),
+        (Ok(_), None) => Err(Error::Config(format!("{} needs $HOME, which is not set", path.display()))),
+        (Err(_), _) => Ok(path.to_owned()),
+    }
+}
+
+/// `eco.toml:12: unknown field `stor`, did you mean 'store'?`
+fn describe(file: &Path, text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let message = error.message().lines().next().unwrap_or("cannot be understood");
+    let mut said = format!("{}:{line}: {message}", file.display());
+    // serde lists what it knows: "unknown field `stor`, expected one of `name`, `root`, `store`".
+    if message.starts_with("unknown field") || message.starts_with("unknown variant") {
+        let mut names = message.split('`').skip(1).step_by(2);
+        if let Some(wrong) = names.next()
+            && let Some(near) =
+                names.filter(|known| strsim::damerau_levenshtein(wrong, known) <= 3).min_by_key(|known| strsim::damerau_levenshtein(wrong, known))
+        {
+            said.push_str(&format!("; did you mean `{near}`?"));
+        }
+    }
+    said
+}
+
+impl<'de> Deserialize<'de> for UnitKind {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<UnitKind, D::Error> {
+        struct Table;
+
+        impl<'de> Visitor<'de> for Table {
+            type Value = UnitKind;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of commands, or of units")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UnitKind, A::Error> {
+                let mut kind = UnitKind::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "disable" => kind.every.disable = map.next_value()?,
+                        "enable" => kind.every.enable = map.next_value()?,
+                        "revert" => kind.every.revert = map.next_value()?,
+                        _ => match map.next_value::<OneUnit>()? {
+                            OneUnit::Commands(commands) => {
+                                kind.one.insert(key, commands);
+                            }
+                            OneUnit::Other(_) => return Err(A::Error::unknown_field(&key, &["disable", "enable", "revert"])),
+                        },
+                    }
+                }
+                Ok(kind)
+            }
+        }
+
+        from.deserialize_map(Table)
+    }
+}
+
+/// Under `[automation]` a table is one unit; anything else is a mistyped key.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneUnit {
+    Commands(UnitCommands),
+    Other(IgnoredAny),
+}

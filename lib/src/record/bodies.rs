@@ -1,0 +1,551 @@
+//! The bodies of the records.
+
+use super::{Reading, RecordPath, Scope};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One sample of the service's health. Any metric may be absent; a metric that is there but unusable counts as unknown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// Whether the service answers; null when that could not be found out, with `error`.
+    pub up: Reading<bool>,
+    /// Why a probe could not be run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// `canary` or `stable` during a rollout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<String>,
+    /// Requests that the rates of this sample are about.
+    #[serde(skip_serializing_if = "Reading::is_absent")]
+    pub requests: Reading<f64>,
+    /// Failed share of the requests, 0..1.
+    #[serde(skip_serializing_if = "Reading::is_absent")]
+    pub error_rate: Reading<f64>,
+    /// Successful share of the requests, 0..1.
+    #[serde(skip_serializing_if = "Reading::is_absent")]
+    pub success_rate: Reading<f64>,
+    /// Response time.
+    #[serde(skip_serializing_if = "Reading::is_absent")]
+    pub response_ms: Reading<f64>,
+    /// What response time is normal, if the prober knows.
+    #[serde(skip_serializing_if = "Reading::is_absent")]
+    pub baseline_ms: Reading<f64>,
+    /// Share of the processors in use by the service, 0..1 of all of them.
+    #[serde(skip_serializing_if = "Reading::is_absent")]
+    pub cpu_usage: Reading<f64>,
+    /// Share of the memory in use by the service, 0..1.
+    #[serde(skip_serializing_if = "Reading::is_absent")]
+    pub memory_usage: Reading<f64>,
+    /// State of each module: `ok`, `degraded` or `failed`; any other word is unknown.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub modules: BTreeMap<String, Reading<String>>,
+    /// Whether the data is consistent.
+    #[serde(skip_serializing_if = "Reading::is_absent")]
+    pub integrity: Reading<bool>,
+    /// Whether the modules work together.
+    #[serde(skip_serializing_if = "Reading::is_absent")]
+    pub integration: Reading<bool>,
+    /// What each probe found, in the order of the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeResult>,
+}
+
+/// What one probe found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProbeResult {
+    /// The probe's name: its kind and what it looks at.
+    pub probe: String,
+    /// Healthy, not healthy, or (absent) could not be found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ok: Option<bool>,
+    /// How long it took.
+    pub took_ms: u64,
+    /// Why it is not ok, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Something was changed on purpose: a deployment, a setting, an automation switched on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The change's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What was changed, written like a [`Scope`].
+    pub target: String,
+    /// Before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// After.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Modules that it touches beside its target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub affects: Vec<String>,
+    /// `false`: going back past this change needs a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reversible: Option<bool>,
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// An alarm, or its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Signal {
+    /// Its name, such as `security_breach`.
+    pub signal: String,
+    /// Who raised it; the policy says who is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// What it blames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Since when the trouble has been there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// `true`: the alarms of this name (and target) are over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<bool>,
+}
+
+/// A person's word to the tools.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Operator {
+    /// `hold`, `resume`, `approve`, `reject`, `release` or `resolve`.
+    #[serde(rename = "do")]
+    pub verb: String,
+    /// Until when a hold lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Which decision is approved or rejected; absent: the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// Which version is released from quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// How bad an incident is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing is known.
+    Unknown,
+    /// Evaluate; a rollback may not be needed.
+    Low,
+    /// Within 24 hours.
+    Medium,
+    /// Within one hour.
+    High,
+    /// At once.
+    Critical,
+}
+
+/// Who may act on a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Recorded; no rollback needed.
+    Watch,
+    /// Bad, but nothing to undo.
+    Investigate,
+    /// Undo this by the deadline, if a person agrees.
+    Propose,
+    /// Undo this now.
+    Rollback,
+    /// Needs a person now: the machine has no safe move left.
+    Escalate,
+    /// Healthy again, proven.
+    Resolved,
+}
+
+/// What the policy concluded from the records so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The incident and the decision's number in it: the same stream gives the same id.
+    pub id: String,
+    /// The incident, named after its onset.
+    pub incident: String,
+    /// How bad.
+    pub severity: Severity,
+    /// Who may act.
+    pub action: Action,
+    /// What is to be rolled back.
+    pub scope: Option<Scope>,
+    /// To which point; null where none is needed or the store is to be asked.
+    pub snapshot: Option<String>,
+    /// When the trouble began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onset: Option<Timestamp>,
+    /// Restore points after this instant may already hold the fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Timestamp>,
+    /// The latest time to act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// Every rule that fires, worst first.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// Every change that could be to blame, the blamed one first.
+    #[serde(default)]
+    pub suspects: Vec<Suspect>,
+    /// Why the action was softened or hardened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// A cheaper scope that might do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternative: Option<Scope>,
+    /// How often the incident was reopened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopened: Option<u64>,
+    /// How much data going back costs: onset minus restore point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_loss_s: Option<f64>,
+    /// Said before; nobody has answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reminder: bool,
+    /// The deadline has passed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
+}
+
+/// A rule that fires, with what it saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The rule's name in the policy.
+    pub rule: String,
+    /// The metric that it looks at.
+    pub metric: String,
+    /// The newest value.
+    pub observed: serde_json::Value,
+    /// The comparison, as in `> 0.25`.
+    pub threshold: String,
+    /// The first sample that broke it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// How long it has held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_s: Option<f64>,
+    /// How often it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u64>,
+}
+
+/// A change that could be to blame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// The change's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// What it changed.
+    pub target: String,
+    /// How long before the onset.
+    pub before_onset_s: f64,
+}
+
+/// One archive in the store. All but the id may be absent in records that others write.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// UUIDv7, assigned when it was taken.
+    pub id: String,
+    /// `manual`, `pre-deployment`, `daily`, `weekly`, `monthly` or `safety`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// `full` or `differential`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// The archive.
+    #[serde(flatten, deserialize_with = "optional_path", skip_serializing_if = "Option::is_none")]
+    pub path: Option<RecordPath>,
+    /// Kinds of scope that it can restore: `data`, `config`, `modules`, or single units.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub covers: Vec<String>,
+    /// The folders and files that it holds, relative to the ecosystem's root.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<String>,
+    /// Regular files in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Their size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The archive's size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive_bytes: Option<u64>,
+    /// SHA-256 of the index, in hex: names every byte of the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256_toc: Option<String>,
+    /// The full snapshot that a differential one needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Health when it was taken: `ok`, `failed` or `unknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+    /// Taken while health was ok (or marked by a person), and verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub good: Option<bool>,
+    /// Read back in full and found right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
+    /// Files that kept changing while they were read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unstable: Vec<RecordPath>,
+    /// Written by the procedures that came before these tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub legacy: Option<bool>,
+    /// How long taking it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+}
+
+/// A flattened path is there or it is not; serde's own `Option` would swallow a half one.
+fn optional_path<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<RecordPath>, D::Error> {
+    #[derive(Deserialize)]
+    struct Fields {
+        path: Option<String>,
+        path_b64: Option<String>,
+    }
+    let fields = Fields::deserialize(from)?;
+    Ok(fields.path.map(|path| RecordPath { path, path_b64: fields.path_b64 }))
+}
+
+/// One entry of a snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// Where, relative to the ecosystem's root.
+    #[serde(flatten)]
+    pub path: RecordPath,
+    /// `file`, `dir`, `symlink`, `hardlink`, `fifo`, `char` or `block`.
+    pub kind: String,
+    /// Size of a regular file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Permission bits in octal, as in `0640`.
+    pub mode: String,
+    /// Owner.
+    pub uid: u64,
+    /// Group.
+    pub gid: u64,
+    /// Owner's name when it was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Group's name when it was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Last modification.
+    pub mtime: Timestamp,
+    /// Where a symbolic or hard link leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// `sha256:` and hex of the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// What reading an archive back showed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The snapshot's id; for an archive that names none, its file name.
+    pub snapshot: String,
+    /// The archive.
+    #[serde(flatten)]
+    pub archive: RecordPath,
+    /// What was done: `index` (structure and bounds), `data` (every byte against its digest), `stream` (read to the end; no digests to
+    /// compare with), `live` (compared with the live tree).
+    pub depth: String,
+    /// True: right. False: damaged. Null: it could not be read.
+    pub ok: Option<bool>,
+    /// Regular files looked at.
+    #[serde(default)]
+    pub files: u64,
+    /// Bytes of content looked at.
+    #[serde(default)]
+    pub bytes: u64,
+    /// What is wrong, by path.
+    #[serde(default)]
+    pub damage: Vec<Damage>,
+    /// Worth knowing, but no damage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Why it could not be found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How long it took.
+    #[serde(default)]
+    pub took_ms: u64,
+}
+
+/// One thing that is wrong with an archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// The entry, relative to the ecosystem's root; the archive's own parts are `<index>`, `<footer>`, `<stream>`.
+    #[serde(flatten)]
+    pub path: RecordPath,
+    /// In one word: `digest`, `member`, `header`, `index`, `truncated`, `name`, `record`.
+    pub what: String,
+    /// More about it, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// One path at which two trees differ.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The snapshot that the tree is compared with.
+    pub snapshot: String,
+    /// Where, relative to the ecosystem's root.
+    #[serde(flatten)]
+    pub path: RecordPath,
+    /// Seen from the snapshot: `created`, `deleted`, `content`, `kind`, `metadata`.
+    pub what: String,
+    /// Which details differ: `mode`, `owner`, `mtime`, `link`, `xattrs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+}
+
+/// What a rollback is about to do, before anything is done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The restore's id.
+    pub restore: String,
+    /// What is rolled back.
+    pub scope: String,
+    /// To which snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// Into which folder, when it is not the live tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// How the trees change places: `exchange`, `extract` (into a target) or `command` (no tree at all).
+    pub strategy: String,
+    /// The roots, relative to the ecosystem's root.
+    pub roots: Vec<String>,
+    /// Paths that the snapshot has and the tree has not.
+    pub created: u64,
+    /// Paths whose content or metadata differ.
+    pub updated: u64,
+    /// Paths that the tree has and the snapshot has not.
+    pub deleted: u64,
+    /// Paths that are the same.
+    pub kept: u64,
+    /// Preserved and excluded paths that stay as they are now.
+    pub preserved: u64,
+    /// Bytes to be written while staging.
+    pub bytes: u64,
+    /// From the snapshot to now: what the roots gained since is set aside, not lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_loss_s: Option<i64>,
+    /// How the service is stopped and started, or why not.
+    pub control: String,
+    /// Checks after the start.
+    pub verify: Vec<String>,
+    /// The first paths that change, for a person to look at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Difference>,
+}
+
+/// One step of a rollback and how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The restore's id.
+    pub restore: String,
+    /// Which step.
+    pub step: String,
+    /// True: done. False: failed. Null: not checked, `note` says why.
+    pub ok: Option<bool>,
+    /// What there is to say about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// How long it took.
+    pub took_ms: u64,
+}
+
+/// A rollback's beginning or end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Restore {
+    /// UUIDv7.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// `started`, `completed`, `reverted` or `failed`.
+    pub phase: String,
+    /// The decision that it carries out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// `operator` if a person asked for it, else absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What is rolled back.
+    pub scope: String,
+    /// To which snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// What keeps the state from before: the id for `eco-restore --undo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<String>,
+    /// The restore that this one undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
+    /// How the trees changed places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<String>,
+    /// Paths created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<u64>,
+    /// Paths replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated: Option<u64>,
+    /// Paths removed (they are in the safety copy).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<u64>,
+    /// Paths that were the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u64>,
+    /// Preserved and excluded paths that were carried over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preserved: Option<u64>,
+    /// From the snapshot to the rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_loss_s: Option<i64>,
+    /// From before the stop command to after the start command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downtime_ms: Option<u64>,
+    /// What the stop and start commands took of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks_ms: Option<u64>,
+    /// From start to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+    /// Why it failed or was reverted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The exit code that belongs to this end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<u8>,
+}
+
+/// A service or a unit was controlled, or looked at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Control {
+    /// `status`, `stop`, `start`, `restart`, `disable`, `enable` or `revert`.
+    #[serde(rename = "do")]
+    pub verb: String,
+    /// The unit, where it is not the whole service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Scope>,
+    /// True: done (for `status`: running). False: failed or not running. Null: cannot tell.
+    pub ok: Option<bool>,
+    /// The service's process, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// What there is to say about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// How long it took.
+    pub took_ms: u64,
+}

@@ -1,0 +1,411 @@
+//! What every program shares: its words, its pipe, the clock, the exit code, one-line errors. Only this module prints, exits,
+//! and reads the environment and the clock.
+
+mod human;
+mod pipe;
+
+use crate::config::{self, Config, Overrides};
+use crate::error::{Error, Exit, Named, Result};
+use crate::record::{Line, Record, Stamp};
+use crate::time::Timestamp;
+use clap::{Args, Parser};
+use pipe::{Input, Output};
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The flags that all programs share.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Common options")]
+pub struct Common {
+    /// The service's description [default: $ECO_CONFIG, eco.toml here or in a parent folder, ~/.config/eco/eco.toml, /etc/eco/eco.toml]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The ecosystem's root folder; without -c only its own eco.toml is read, if there is one
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Where snapshots live
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Write records, also at a terminal
+    #[arg(long, conflicts_with = "human")]
+    pub json: bool,
+    /// Write tables for people, also into a pipe
+    #[arg(long)]
+    pub human: bool,
+    /// Say nothing on stderr but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Say more on stderr
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// No progress bar
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// A program's command line.
+pub trait Words: Parser {
+    /// The shared flags in it.
+    fn common(&self) -> &Common;
+}
+
+/// A running program: its stream, its clock, its voice.
+pub struct Tool {
+    name: &'static str,
+    common: Common,
+    ecosystem: Option<String>,
+    host: Option<String>,
+    input: Option<Input>,
+    output: Output,
+    forward: bool,
+    worst: Exit,
+    stop: Arc<AtomicBool>,
+}
+
+/// Runs a program: parses its words, does its work, prints at most one line about what stopped it, and ends with the worst
+/// exit code met on the way.
+pub fn run<W: Words, T: Into<Exit>, E>(work: impl FnOnce(W, &mut Tool) -> std::result::Result<T, E>) -> ExitCode
+where
+    E: AsRef<dyn std::error::Error + Send + Sync + 'static>,
+{
+    let words = W::parse();
+    let name = W::command().get_name().to_owned().leak();
+    let common = words.common().clone();
+    let human = common.human || (!common.json && io::stdout().is_terminal());
+    let mut tool = Tool {
+        name,
+        output: Output::new(human, io::stdout().is_terminal()),
+        common,
+        ecosystem: None,
+        host: host_name(),
+        input: None,
+        forward: true,
+        worst: Exit::Done,
+        stop: Arc::default(),
+    };
+    let mut exit = match check_clock().map_err(|e| (e.exit(), e.to_string())).and_then(|()| {
+        work(words, &mut tool).map(Into::into).map_err(|e| {
+            let (exit, message) = explain(e.as_ref());
+            (exit, message)
+        })
+    }) {
+        Ok(exit) => exit,
+        Err((exit, message)) => {
+            if !message.is_empty() {
+                tool.error(&message);
+            }
+            exit
+        }
+    };
+    // The last flush is part of the work: a full disk behind stdout must not end as success.
+    if let Err(e) = tool.output.flush()
+        && !matches!(e, Error::ReaderGone)
+    {
+        tool.error(&e.to_string());
+        exit = exit.and(e.exit());
+    }
+    if tool.output.lost() {
+        tool.error("nobody read the last records; the work itself went on to its end");
+        exit = exit.and(Exit::Unfinished);
+    }
+    ExitCode::from(tool.worst.and(exit) as u8)
+}
+
+/// The exit code and the line for what stopped the work. A reader that has left a listing is no error.
+fn explain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> (Exit, String) {
+    let mut words = error.to_string();
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut exit = Exit::Unfinished;
+    while let Some(link) = cause {
+        if let Some(known) = link.downcast_ref::<Error>() {
+            if matches!(known, Error::ReaderGone) {
+                return (Exit::Done, String::new());
+            }
+            exit = known.exit();
+            break;
+        }
+        cause = link.source();
+        if let Some(next) = cause {
+            words.push_str(&format!(": {next}"));
+        }
+    }
+    (exit, words)
+}
+
+impl Tool {
+    /// The time now: the clock's, or `$ECO_NOW`. To the millisecond, which is what records show.
+    pub fn now(&self) -> Timestamp {
+        now()
+    }
+
+    /// A new id for a snapshot or a restore: UUIDv7, so ids sort by time.
+    pub fn new_id(&self) -> String {
+        let now = self.now();
+        let stamp = uuid::Timestamp::from_unix(uuid::NoContext, now.as_second().max(0) as u64, now.subsec_nanosecond().max(0) as u32);
+        uuid::Uuid::new_v7(stamp).to_string()
+    }
+
+    /// The service: from `-c`, `$ECO_CONFIG`, the nearest `eco.toml`, or `--root` and `--store` alone. Records that are written
+    /// from here on carry its name.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming file and line.
+    pub fn config(&mut self) -> Result<Config> {
+        let overrides = Overrides { root: self.common.root.clone(), store: self.common.store.clone(), home: std::env::home_dir() };
+        let config = match self.find_config()? {
+            Some(file) => config::load(&file, &overrides)?,
+            None => config::without_file(&overrides)?,
+        };
+        self.ecosystem = Some(config.name.clone());
+        Ok(config)
+    }
+
+    fn find_config(&self) -> Result<Option<PathBuf>> {
+        if let Some(file) = self.common.config.clone().or_else(|| std::env::var_os("ECO_CONFIG").map(PathBuf::from)) {
+            return Ok(Some(file));
+        }
+        if let Some(root) = &self.common.root {
+            // Somebody else's eco.toml further up would bring somebody else's stop command.
+            return Ok(Some(root.join("eco.toml")).filter(|file| file.is_file()));
+        }
+        let here = std::env::current_dir().named("find", ".")?;
+        let near = here.ancestors().map(|folder| folder.join("eco.toml"));
+        let user = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| std::env::home_dir().map(|home| home.join(".config")));
+        let far = user.into_iter().chain([PathBuf::from("/etc")]).map(|folder| folder.join("eco/eco.toml"));
+        Ok(near.chain(far).find(|file| file.is_file()))
+    }
+
+    /// Opens stdin as the stream. Every line that is read from it is forwarded, before anything that it causes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with `hint` when stdin is a terminal: waiting there would look like hanging.
+    pub fn open_input(&mut self, hint: &str) -> Result<()> {
+        if io::stdin().is_terminal() {
+            return Err(Error::Usage(format!("nothing to read: stdin is a terminal; {hint}")));
+        }
+        self.input = Some(Input::default());
+        Ok(())
+    }
+
+    /// Does not forward what is read: `--only`.
+    pub fn drop_input(&mut self) {
+        self.forward = false;
+    }
+
+    /// The next record of the stream, already forwarded; `None` at its end. Lines that are no record are forwarded, reported,
+    /// and make the exit code 3; they are not returned.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when stdin cannot be read, [`Error::ReaderGone`] when nobody reads a listing any more.
+    pub fn read(&mut self) -> Result<Option<Line>> {
+        loop {
+            let Some(input) = &mut self.input else { return Ok(None) };
+            if !input.has_line() {
+                self.output.flush()?;
+            }
+            let Some(piece) = input.next()? else { return Ok(None) };
+            let Input { number, .. } = *input;
+            if let pipe::Piece::Overlong(bytes) = piece {
+                if self.forward {
+                    self.output.copy(&bytes, false)?;
+                }
+                if input.overlong_ends() {
+                    self.bad_line(number, "longer than 16 MiB");
+                }
+                continue;
+            }
+            let pipe::Piece::Line(raw) = piece else { continue };
+            if raw.trim_ascii().is_empty() {
+                if self.forward {
+                    self.output.copy(&raw, true)?;
+                }
+                continue;
+            }
+            let line = Line::parse(number, raw);
+            if self.forward {
+                self.output.forward(&line)?;
+            }
+            match &line.fault {
+                None => return Ok(Some(line)),
+                Some(why) => {
+                    let what = match &line.record {
+                        Record::Other(kind) if !kind.is_empty() => format!("{kind}: {why}"),
+                        _ => why.clone(),
+                    };
+                    self.bad_line(number, &what);
+                    // A known type with a broken body still has a time, which moves the stream's clock.
+                    if line.stamp != Stamp::default() {
+                        return Ok(Some(line));
+                    }
+                }
+            }
+        }
+    }
+
+    fn bad_line(&mut self, number: u64, why: &str) {
+        self.error(&format!("line {number} is not a record: {why}"));
+        self.worst = self.worst.and(Exit::Unfinished);
+    }
+
+    /// Writes a record that happened now.
+    ///
+    /// # Errors
+    /// As [`Tool::emit_at`].
+    pub fn emit(&mut self, record: impl Into<Record>) -> Result<()> {
+        let stamp = Stamp { time: self.now(), ecosystem: self.ecosystem.clone(), host: self.host.clone() };
+        self.emit_at(&stamp, record)
+    }
+
+    /// Writes a record with a time (and ecosystem) of its own; host and ecosystem are filled in where the stamp has none and
+    /// this program knows them.
+    ///
+    /// # Errors
+    /// [`Error::ReaderGone`] when nobody reads a listing any more; [`Error::Path`] when stdout cannot be written.
+    pub fn emit_at(&mut self, stamp: &Stamp, record: impl Into<Record>) -> Result<()> {
+        self.output.record(stamp, &record.into())?;
+        // While input is waiting, one flush for all of it; otherwise the reader gets the record now.
+        if !self.input.as_ref().is_some_and(Input::has_line) {
+            self.output.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A stamp of now, with the ecosystem and host of this program.
+    pub fn stamp(&self, time: Timestamp) -> Stamp {
+        Stamp { time, ecosystem: self.ecosystem.clone(), host: self.host.clone() }
+    }
+
+    /// Writes a finished text (a report) to stdout.
+    ///
+    /// # Errors
+    /// As [`Tool::emit_at`].
+    pub fn print(&mut self, text: &str) -> Result<()> {
+        self.output.copy(text.as_bytes(), false)
+    }
+
+    /// Whether stdout shows tables instead of records.
+    pub fn is_human(&self) -> bool {
+        self.output.is_human()
+    }
+
+    /// From here on this program changes something: it goes on when its reader leaves, and then ends with 3. The first INT or
+    /// TERM is only remembered, for [`Tool::stop_flag`].
+    ///
+    /// # Errors
+    /// [`Error::Other`] if signal handlers cannot be set.
+    pub fn changes_something(&mut self) -> Result<()> {
+        self.output.changes_something();
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+            // The second signal ends the program in the ordinary way.
+            signal_hook::flag::register_conditional_default(signal, self.stop.clone())
+                .and_then(|_| signal_hook::flag::register(signal, self.stop.clone()))
+                .map_err(|e| Error::Other(format!("cannot watch for signals: {e}")))?;
+        }
+        Ok(())
+    }
+
+    /// Becomes true when a signal asks this program to stop.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
+    }
+
+    /// Whether a signal has asked this program to stop.
+    pub fn asked_to_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Remembers an end that is worse than success but does not stop the work.
+    pub fn worsen(&mut self, exit: Exit) {
+        self.worst = self.worst.and(exit);
+    }
+
+    /// One sentence for people, unless they asked for quiet.
+    pub fn say(&self, sentence: &str) {
+        if !self.common.quiet {
+            self.error(sentence);
+        }
+    }
+
+    /// One sentence for people who asked for more.
+    pub fn detail(&self, sentence: &str) {
+        if self.common.verbose {
+            self.error(sentence);
+        }
+    }
+
+    /// One sentence about what went wrong. Control characters are escaped: names come from trees and archives.
+    pub fn error(&self, sentence: &str) {
+        use io::Write;
+        let line: String = sentence.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
+        // Nowhere to complain when stderr is closed.
+        let _ = writeln!(io::stderr(), "{}: {line}", self.name);
+    }
+
+    /// A progress bar on stderr, counted in bytes; silent unless stderr is a terminal.
+    pub fn progress(&self, what: &'static str, total: u64) -> Progress {
+        let hidden = self.common.no_progress || self.common.quiet || !io::stderr().is_terminal();
+        let target = if hidden { indicatif::ProgressDrawTarget::hidden() } else { indicatif::ProgressDrawTarget::stderr() };
+        let bar = indicatif::ProgressBar::with_draw_target((total > 0).then_some(total), target);
+        let style = indicatif::ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()));
+        bar.set_message(what);
+        Progress(bar)
+    }
+
+    /// Asks a yes-or-no question at the terminal, whatever stdin is. `None` where there is no terminal.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when the terminal cannot be read.
+    pub fn ask(&mut self, question: &str) -> Result<Option<bool>> {
+        use io::{BufRead, Write};
+        self.output.flush()?;
+        if !(io::stderr().is_terminal() || io::stdout().is_terminal()) {
+            return Ok(None);
+        }
+        let tty = Path::new("/dev/tty");
+        let Ok(mut terminal) = std::fs::File::options().read(true).write(true).open(tty) else { return Ok(None) };
+        write!(terminal, "{question} [y/N] ").named("write to", tty)?;
+        let mut answer = String::new();
+        io::BufReader::new(terminal).read_line(&mut answer).named("read", tty)?;
+        Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
+    }
+}
+
+/// A progress bar in bytes.
+pub struct Progress(indicatif::ProgressBar);
+
+impl Progress {
+    /// Counts on.
+    pub fn add(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// `$ECO_NOW` must be a time, if it is set; checked once, before any work.
+fn check_clock() -> Result<()> {
+    match std::env::var("ECO_NOW") {
+        Ok(text) if text.parse::<Timestamp>().is_err() => {
+            Err(Error::Usage(format!("ECO_NOW is '{text}', which is not a time such as 2026-03-01T10:00:00Z")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn now() -> Timestamp {
+    let time = std::env::var("ECO_NOW").ok().and_then(|text| text.parse().ok()).unwrap_or_else(Timestamp::now);
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+fn host_name() -> Option<String> {
+    let name = rustix::system::uname();
+    Some(name.nodename().to_string_lossy().into_owned()).filter(|name| !name.is_empty())
+}

@@ -1,0 +1,130 @@
+//! Lines in, lines out: byte for byte, flushed when nothing more is waiting.
+
+use super::human;
+use crate::error::{Error, Named, Result};
+use crate::record::{self, LONGEST_LINE, Line, Record, Stamp};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Stdin, Stdout, Write};
+
+/// What one read of the input gives.
+pub(super) enum Piece {
+    /// A whole line, without its newline.
+    Line(Vec<u8>),
+    /// A part of a line that is too long to be a record, newline included.
+    Overlong(Vec<u8>),
+}
+
+/// Stdin, line by line.
+pub(super) struct Input {
+    from: BufReader<Stdin>,
+    /// The line that was read last, from 1.
+    pub(super) number: u64,
+    inside_overlong: bool,
+}
+
+impl Default for Input {
+    fn default() -> Input {
+        Input { from: BufReader::with_capacity(1 << 16, io::stdin()), number: 0, inside_overlong: false }
+    }
+}
+
+impl Input {
+    /// Whether a whole line can be had without waiting.
+    pub(super) fn has_line(&self) -> bool {
+        self.from.buffer().contains(&b'\n')
+    }
+
+    /// After an overlong piece: whether it was the last of its line.
+    pub(super) fn overlong_ends(&self) -> bool {
+        !self.inside_overlong
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Piece>> {
+        let mut raw = Vec::new();
+        let limit = LONGEST_LINE as u64 + 1;
+        let read = io::Read::take(&mut self.from, limit).read_until(b'\n', &mut raw).named("read", "<stdin>")?;
+        if read == 0 {
+            let cut_off = std::mem::take(&mut self.inside_overlong);
+            return Ok(cut_off.then(|| Piece::Overlong(Vec::new())));
+        }
+        let ended = raw.last() == Some(&b'\n');
+        if !self.inside_overlong {
+            self.number += 1;
+        }
+        if self.inside_overlong || (!ended && read as u64 == limit) {
+            self.inside_overlong = !ended;
+            return Ok(Some(Piece::Overlong(raw)));
+        }
+        if ended {
+            raw.pop();
+        }
+        Ok(Some(Piece::Line(raw)))
+    }
+}
+
+/// Stdout: records, or tables for people.
+pub(super) struct Output {
+    to: BufWriter<Stdout>,
+    human: Option<human::Table>,
+    changes: bool,
+    lost: bool,
+}
+
+impl Output {
+    pub(super) fn new(human: bool, terminal: bool) -> Output {
+        Output { to: BufWriter::with_capacity(1 << 16, io::stdout()), human: human.then(|| human::Table::new(terminal)), changes: false, lost: false }
+    }
+
+    pub(super) fn is_human(&self) -> bool {
+        self.human.is_some()
+    }
+
+    pub(super) fn changes_something(&mut self) {
+        self.changes = true;
+    }
+
+    /// Whether records were lost because the reader left while something was being changed.
+    pub(super) fn lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Bytes as they are; with `newline` one is added.
+    pub(super) fn copy(&mut self, bytes: &[u8], newline: bool) -> Result<()> {
+        let end: &[u8] = if newline { b"\n" } else { b"" };
+        let written = self.to.write_all(bytes).and_then(|()| self.to.write_all(end));
+        self.check(written)
+    }
+
+    pub(super) fn forward(&mut self, line: &Line) -> Result<()> {
+        match &mut self.human {
+            None => self.copy(&line.raw, true),
+            Some(_) if line.fault.is_some() => self.copy(line.raw.escape_ascii().to_string().as_bytes(), true),
+            Some(_) => self.record(&line.stamp, &line.record),
+        }
+    }
+
+    pub(super) fn record(&mut self, stamp: &Stamp, record: &Record) -> Result<()> {
+        match &mut self.human {
+            None => self.copy(&record::to_json(stamp, record), true),
+            Some(table) => {
+                let text = table.row(stamp, record);
+                self.copy(text.as_bytes(), false)
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let flushed = self.to.flush();
+        self.check(flushed)
+    }
+
+    fn check(&mut self, result: io::Result<()>) -> Result<()> {
+        match result {
+            Err(e) if e.kind() == ErrorKind::BrokenPipe && self.changes => {
+                self.lost = true;
+                Ok(())
+            }
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Error::ReaderGone),
+            other => other.named("write", "<stdout>"),
+        }
+    }
+}
