@@ -1,1 +1,391 @@
-//! x
+//! File operations that name their path, never follow a link they did not expect, and are durable when they say so. The
+//! platform's own calls (exchange, flush of a filesystem, locks, resolution beneath a folder) live here and nowhere else.
+
+use crate::error::{Error, Named, Result};
+use crate::tree::{Identity, Kind, Meta, Mtime, Node, Xattr};
+use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Opens a folder for use as the place that names are resolved beneath.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn open_dir(path: &Path) -> Result<OwnedFd> {
+    sys::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named("open", path)
+}
+
+/// Opens a file strictly beneath `dir`: no link on the way is followed, nothing can lead outside.
+///
+/// # Errors
+/// The system's; `ELOOP` and `EXDEV` mean that a link or `..` was in the way.
+pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    #[cfg(target_os = "linux")]
+    match sys::openat2(dir, path, flags, mode, sys::ResolveFlags::BENEATH | sys::ResolveFlags::NO_SYMLINKS) {
+        // Kernels before 5.6, and sandboxes that do not know the call.
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {}
+        other => return other,
+    }
+    open_stepwise(dir, path, flags, mode)
+}
+
+/// The same without the kernel's help: one folder at a time, none of them a link.
+fn open_stepwise(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    let mut names = path.components().peekable();
+    let mut here: Option<OwnedFd> = None;
+    while let Some(name) = names.next() {
+        let at = here.as_ref().map_or(dir, |fd| fd.as_fd());
+        if !matches!(name, std::path::Component::Normal(_)) {
+            return Err(rustix::io::Errno::XDEV);
+        }
+        if names.peek().is_none() {
+            return sys::openat(at, name.as_os_str(), flags, mode);
+        }
+        here = Some(sys::openat(at, name.as_os_str(), OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
+    }
+    Err(rustix::io::Errno::INVAL)
+}
+
+/// What `lstat` says, as the tree's words. The symlink's target, the names of the owners and the extended attributes are not
+/// asked here.
+pub fn describe(path: PathBuf, stat: &Stat) -> (Node, Identity) {
+    let (major, minor) = (sys::major(stat.st_rdev as _), sys::minor(stat.st_rdev as _));
+    let kind = match FileType::from_raw_mode(stat.st_mode as _) {
+        FileType::RegularFile => Kind::File { size: stat.st_size as u64 },
+        FileType::Directory => Kind::Dir,
+        FileType::Symlink => Kind::Symlink { target: OsString::new() },
+        FileType::Fifo => Kind::Fifo,
+        FileType::CharacterDevice => Kind::Char { major, minor },
+        FileType::BlockDevice => Kind::Block { major, minor },
+        _ => Kind::Socket,
+    };
+    let meta = Meta {
+        mode: stat.st_mode as u32 & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: Mtime { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 },
+        ..Meta::default()
+    };
+    (Node { path, kind, meta }, identity(stat))
+}
+
+/// Which object this is, and when it was last touched.
+pub fn identity(stat: &Stat) -> Identity {
+    let ctime_ns = i128::from(stat.st_ctime as i64) * 1_000_000_000 + i128::from(stat.st_ctime_nsec as u32);
+    Identity { dev: stat.st_dev as u64, ino: stat.st_ino as u64, ctime_ns }
+}
+
+/// `lstat`, or `None` where nothing is.
+///
+/// # Errors
+/// [`Error::Path`] when it cannot be told.
+pub fn stat(path: &Path) -> Result<Option<Stat>> {
+    match sys::lstat(path) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(e) => Err(e).named("look at", path),
+    }
+}
+
+/// Names in a folder, in byte order.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn names(dir: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in sys::Dir::read_from(dir).named("list", path)? {
+        let entry = entry.named("list", path)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name.to_vec()));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Extended attributes of an entry, links not followed. Filesystems without them have none.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn xattrs(path: &Path) -> Result<Vec<Xattr>> {
+    use rustix::io::Errno;
+    let mut list = vec![0u8; 1024];
+    let length = loop {
+        match sys::llistxattr(path, &mut list) {
+            Ok(length) => break length,
+            Err(Errno::RANGE) => list.resize(list.len() * 4, 0),
+            Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(Vec::new()),
+            Err(e) => return Err(e).named("list the attributes of", path),
+        }
+    };
+    let mut found = Vec::new();
+    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0u8; 256];
+        let length = loop {
+            match sys::lgetxattr(path, OsStr::from_bytes(name), &mut value) {
+                Ok(length) => break Some(length),
+                Err(Errno::RANGE) => value.resize(value.len() * 8, 0),
+                Err(Errno::NODATA) => break None,
+                Err(e) => return Err(e).named("read the attributes of", path),
+            }
+        };
+        if let Some(length) = length {
+            value.truncate(length);
+            found.push((name.to_vec(), value));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Replaces a file with these bytes so that after a power cut it holds either the old or the new ones: hidden temporary, flush,
+/// rename, flush of the folder.
+///
+/// # Errors
+/// [`Error::Path`]; the old file is still there.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let folder = parent(path);
+    let mut hidden = OsString::from(".");
+    hidden.push(path.file_name().unwrap_or_default());
+    hidden.push(format!(".{}.tmp", std::process::id()));
+    let temporary = folder.join(hidden);
+    let write = || -> Result<()> {
+        let mut file = File::options().write(true).create(true).truncate(true).mode(mode).open(&temporary).named("create", &temporary)?;
+        file.write_all(bytes).named("write", &temporary)?;
+        file.sync_all().named("flush", &temporary)?;
+        fs::rename(&temporary, path).named("rename into place", path)
+    };
+    write().inspect_err(|_| {
+        // Best effort: the error that matters is the one above.
+        let _ = fs::remove_file(&temporary);
+    })?;
+    sync_dir(folder)
+}
+
+/// The folder that holds this path.
+pub fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names in a folder durable.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|dir| dir.sync_all()).named("flush the folder", path)
+}
+
+/// Makes everything on the filesystem that holds `dir` durable.
+///
+/// # Errors
+/// [`Error::Path`]; what was written since `dir` was opened may be lost.
+pub fn sync_filesystem(dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    return sys::syncfs(dir).named("flush the filesystem of", path);
+    #[cfg(not(target_os = "linux"))]
+    {
+        rustix::fs::sync();
+        sys::fsync(dir).named("flush", path)
+    }
+}
+
+/// Two names change places in one step: every observer sees either both before or both after.
+///
+/// # Errors
+/// The system's: `EXDEV` across mounts, `EBUSY` on a mount point, `EINVAL` where the filesystem cannot.
+pub fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
+    sys::renameat_with(sys::CWD, one, sys::CWD, other, sys::RenameFlags::EXCHANGE)
+}
+
+/// Moves a name to where nothing is.
+///
+/// # Errors
+/// The system's: `EEXIST` where something is.
+pub fn rename_to_free(from: &Path, to: &Path) -> rustix::io::Result<()> {
+    sys::renameat_with(sys::CWD, from, sys::CWD, to, sys::RenameFlags::NOREPLACE)
+}
+
+/// Creates a private folder (0700) and makes its name durable. One that is there already must be a folder of ours.
+///
+/// # Errors
+/// [`Error::Path`]; [`Error::Refused`] if the name is taken by something that others can write to.
+pub fn private_dir(path: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => sync_dir(parent(path)),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => match stat(path)? {
+            Some(found) if FileType::from_raw_mode(found.st_mode as _) == FileType::Directory && found.st_mode & 0o022 == 0 => Ok(()),
+            _ => Err(Error::Refused(format!("{} is there already and is not a private folder", path.display()))),
+        },
+        Err(e) => Err(e).named("create the folder", path),
+    }
+}
+
+/// Removes a tree, links not followed; a tree that is not there is removed already.
+///
+/// # Errors
+/// [`Error::Path`]; some of it may be gone.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    let Some(found) = stat(path)? else { return Ok(()) };
+    if FileType::from_raw_mode(found.st_mode as _) != FileType::Directory {
+        return fs::remove_file(path).named("remove", path);
+    }
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+            // A folder that its owner may not write keeps its children from being removed.
+            open_up(path)?;
+            fs::remove_dir_all(path).named("remove", path)
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.named("remove", path),
+    }
+}
+
+fn open_up(dir: &Path) -> Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).named("open up", dir)?;
+    for entry in fs::read_dir(dir).named("list", dir)? {
+        let entry = entry.named("list", dir)?;
+        if entry.file_type().named("look at", entry.path())?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads exactly `length` bytes at `offset`.
+///
+/// # Errors
+/// [`Error::Path`]; the end of the file is one.
+pub fn read_at(file: &File, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, offset).named("read", path)?;
+    Ok(bytes)
+}
+
+/// A kernel lock on a file: gone with the process, however it ends. The file says who holds it, for people only.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock for this process alone; `holder` is what others will be told.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] naming the holder, [`Error::Path`].
+    pub fn exclusive(path: &Path, holder: &str) -> Result<Lock> {
+        let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).named("open", path)?;
+        match sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                file.set_len(0).named("write", path)?;
+                file.write_all(holder.as_bytes()).named("write", path)?;
+                Ok(Lock { _file: file })
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut told = String::new();
+                // What the holder wrote is a courtesy; the lock is the fact.
+                let _ = (&mut file).take(1000).read_to_string(&mut told);
+                let told = if told.is_empty() { "another process" } else { told.trim() };
+                Err(Error::Locked(format!("{} is locked by {told}", path.display())))
+            }
+            Err(e) => Err(e).named("lock", path),
+        }
+    }
+
+    /// Keeps an open file from being removed by whoever asks for its exclusive lock first.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while somebody removes it, [`Error::Path`].
+    pub fn shared(file: &File, path: &Path) -> Result<()> {
+        match sys::flock(file, sys::FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(()),
+            // A network filesystem without locks must not keep anybody from reading.
+            Err(rustix::io::Errno::NOLCK | rustix::io::Errno::NOTSUP | rustix::io::Errno::NOSYS | rustix::io::Errno::BADF) => Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked(format!("{} is being removed by another process", path.display()))),
+            Err(e) => Err(e).named("lock", path),
+        }
+    }
+}
+
+/// Sets an entry's times, links not followed.
+///
+/// # Errors
+/// The system's.
+pub fn set_mtime(dir: BorrowedFd<'_>, path: &Path, mtime: Mtime) -> rustix::io::Result<()> {
+    let time = sys::Timespec { tv_sec: mtime.seconds as _, tv_nsec: mtime.nanos as _ };
+    let times = sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT as _ }, last_modification: time };
+    sys::utimensat(dir, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Free bytes and free inodes on the filesystem that holds `path`, as this user may use them. Filesystems that do not count
+/// inodes report as many as there could be.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn free_space(path: &Path) -> Result<(u64, u64)> {
+    let found = sys::statvfs(path).named("ask for the free space of", path)?;
+    let inodes = if found.f_files == 0 { u64::MAX } else { found.f_favail };
+    Ok((found.f_bavail.saturating_mul(found.f_frsize), inodes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_told_who_was_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = Lock::exclusive(&path, "pid 7, eco-restore").unwrap();
+        let second = Lock::exclusive(&path, "pid 8").unwrap_err();
+        assert!(matches!(&second, Error::Locked(who) if who.contains("pid 7, eco-restore")), "{second}");
+        drop(first);
+        Lock::exclusive(&path, "pid 8").unwrap();
+    }
+
+    #[test]
+    fn resolution_stays_beneath_and_follows_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("outside"), "x").unwrap();
+        fs::create_dir_all(dir.path().join("in/a")).unwrap();
+        fs::write(dir.path().join("in/a/f"), "x").unwrap();
+        std::os::unix::fs::symlink("a", dir.path().join("in/link")).unwrap();
+        let root = open_dir(&dir.path().join("in")).unwrap();
+        let open = |path: &str| open_beneath(root.as_fd(), Path::new(path), OFlags::RDONLY, Mode::empty());
+        let slow = |path: &str| open_stepwise(root.as_fd(), Path::new(path), OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty());
+        assert!(open("a/f").is_ok() && slow("a/f").is_ok());
+        for path in ["link/f", "../outside", "a/../../outside", "link"] {
+            assert!(open(path).is_err() && slow(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn replacing_leaves_no_temporary_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        replace(&path, b"one", 0o600).unwrap();
+        replace(&path, b"two", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(replace(&dir.path().join("no/such"), b"", 0o600).is_err());
+    }
+
+    #[test]
+    fn a_tree_with_closed_folders_can_be_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("t");
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::write(tree.join("a/b/f"), "x").unwrap();
+        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o500)).unwrap();
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
+        remove_tree(&tree).unwrap();
+    }
+}

@@ -6,6 +6,7 @@
 //! - [`error`]: what can stop a program, and the exit code it means
 //! - [`time`]: instants and spans as people and records write them; the clock is not asked here
 //! - [`verdict`]: yes, no, unknown, and how they add up
+//! - [`tree`]: one entry of a tree: kind, metadata, digest
 //!
 //! **pure**: data and `now` in, data out: no disk, no clock, no environment
 //! - [`policy`]: records so far and a policy -> decisions with their reasons
@@ -17,7 +18,8 @@
 //! - [`scope`]: which paths belong to a scope, which are preserved, which are left out; the walk over them
 //! - [`archive`]: one tar.gz that is seekable: write, index, verify, read; distrusts every entry
 //! - [`sqlite`]: databases that are in use: consistent copies and comparison
-//! - [`store`]: a folder of archives: find, select, seal
+//! - [`compare`]: a tree on disk beside the index of a snapshot
+//! - [`store`]: a folder of archives: take, find, select, verify
 //!
 //! **world**: asks or changes the running service
 //! - [`service`]: stop, start, disable, enable through the configured commands, with deadlines and proof
@@ -32,12 +34,14 @@
 pub mod error;
 pub mod record;
 pub mod time;
+pub mod tree;
 pub mod verdict;
 
 pub mod plan;
 pub mod policy;
 
 pub mod archive;
+pub mod compare;
 pub mod digest;
 pub mod disk;
 pub mod scope;

@@ -1,10 +1,15 @@
 //! Which paths belong to which scope, which are preserved, which are left out; and the walk over them in a fixed order.
 
+mod walk;
+
+pub use walk::{Found, Walk, walk};
+
 use crate::record::Scope;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// The folder at the ecosystem's root that holds everything of ours; never captured, never rolled back.
 pub const OURS: &str = ".eco";
@@ -158,13 +163,22 @@ pub fn absorb(mut roots: Vec<PathBuf>) -> Vec<PathBuf> {
     roots
 }
 
+/// A path from elsewhere must be plain before it is joined to anything: relative, without `.`, `..`, empty or doubled parts.
+///
+/// # Errors
+/// A sentence that names the path.
+pub fn check_plain(path: &Path) -> Result<(), String> {
+    let bytes = path.as_os_str().as_bytes();
+    let plain = bytes.split(|b| *b == b'/').all(|part| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0));
+    if plain { Ok(()) } else { Err(format!("'{}' cannot be a path in a tree", path.display().to_string().escape_debug())) }
+}
+
 /// A root must be a plain relative path that cannot reach our own folder.
 ///
 /// # Errors
 /// A sentence that names the root.
 pub fn check_root(root: &Path) -> Result<(), String> {
-    let plain = root.components().all(|c| matches!(c, Component::Normal(_)));
-    if root.as_os_str().is_empty() || !plain {
+    if check_plain(root).is_err() {
         return Err(format!("'{}' cannot be a root: write a path below the ecosystem's root, such as data or feature-01/state", root.display()));
     }
     if root.starts_with(OURS) {

@@ -1,1 +1,166 @@
-//! x
+//! Databases that are in use: a consistent copy through SQLite's own backup, and a digest that ignores the counters which every
+//! copy changes.
+
+use crate::digest::Hasher;
+use crate::error::{Error, Named, Result};
+use crate::scope::{Found, SqliteMode};
+use crate::tree::{Digest, Kind};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The first bytes of every database: <https://www.sqlite.org/fileformat.html>, 1.3.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// What a journal's name adds to its database's.
+const JOURNALS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// How long a writer may keep the database locked before the copy gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The names that SQLite keeps beside a database while it is open.
+pub fn companions(database: &Path) -> impl Iterator<Item = PathBuf> {
+    let database = database.as_os_str().to_owned();
+    JOURNALS.iter().map(move |end| {
+        let mut name: OsString = database.clone();
+        name.push(end);
+        name.into()
+    })
+}
+
+/// Copies every database among `entries` that is in use (somebody has it open, or a journal lies beside it) into the folder
+/// `scratch`, and drops its journals from `entries`: the copy holds what they held.
+///
+/// # Errors
+/// [`Error::Other`] naming the database that cannot be copied: a byte copy of it would be torn.
+pub fn copy_databases(base: &Path, entries: &mut Vec<Found>, mode: SqliteMode, scratch: &Path) -> Result<HashMap<PathBuf, (PathBuf, Digest)>> {
+    let mut copies = HashMap::new();
+    if mode == SqliteMode::Bytes {
+        return Ok(copies);
+    }
+    let names: HashSet<PathBuf> = entries.iter().map(|e| e.node.path.clone()).collect();
+    let open = open_files();
+    let mut absorbed: HashSet<PathBuf> = HashSet::new();
+    for found in entries.iter() {
+        let path = &found.node.path;
+        let in_use = companions(path).any(|name| names.contains(&name)) || open.contains(&(found.identity.dev, found.identity.ino));
+        if !matches!(found.node.kind, Kind::File { size } if size > 0) || !in_use || !is_database(&base.join(path)) {
+            continue;
+        }
+        let copy = scratch.join(format!("{}.db", copies.len()));
+        back_up(&base.join(path), &copy)?;
+        let digest = masked_digest(&copy)?;
+        absorbed.extend(companions(path));
+        copies.insert(path.clone(), (copy, digest));
+    }
+    entries.retain(|found| !absorbed.contains(&found.node.path));
+    Ok(copies)
+}
+
+/// A copy of the database as of one moment, while others go on writing to it.
+///
+/// # Errors
+/// [`Error::Other`] naming the database and SQLite's reason.
+pub fn back_up(database: &Path, copy: &Path) -> Result<()> {
+    let failed = |e: rusqlite::Error| Error::Other(format!("cannot copy the database {} through SQLite: {e}", database.display()));
+    let from = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
+    from.busy_timeout(PATIENCE).map_err(failed)?;
+    let mut to = Connection::open(copy).map_err(failed)?;
+    // The copy is flushed with the archive that it goes into.
+    to.pragma_update(None, "synchronous", "off").map_err(failed)?;
+    let backup = Backup::new(&from, &mut to).map_err(failed)?;
+    for _ in 0..100 {
+        // All pages in one step: nobody can write in between, so the copy never starts over.
+        match backup.step(-1).map_err(failed)? {
+            StepResult::Done => return Ok(()),
+            _ => std::thread::sleep(PATIENCE / 100),
+        }
+    }
+    Err(Error::Other(format!("cannot copy the database {} through SQLite: it stays locked", database.display())))
+}
+
+/// The digest of a database without the counters that another copy of the same content changes: the file change counter at byte
+/// 24, version-valid-for and the writer's version at 92.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn masked_digest(database: &Path) -> Result<Digest> {
+    let mut file = File::open(database).named("read", database)?;
+    let mut hasher = Hasher::default();
+    let mut head = Vec::with_capacity(100);
+    (&mut file).take(100).read_to_end(&mut head).named("read", database)?;
+    for counter in [24..28, 92..100] {
+        if let Some(bytes) = head.get_mut(counter) {
+            bytes.fill(0);
+        }
+    }
+    hasher.update(&head);
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        match file.read(&mut buffer).named("read", database)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+fn is_database(path: &Path) -> bool {
+    let mut start = [0; 16];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *MAGIC
+}
+
+/// Every file that some process has open, as device and inode, as far as this user may see.
+fn open_files() -> HashSet<(u64, u64)> {
+    let list = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+    let processes =
+        list(Path::new("/proc")).into_iter().filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().bytes().all(|b| b.is_ascii_digit())));
+    let descriptors = processes.flat_map(|process| list(&process.join("fd")));
+    descriptors.filter_map(|fd| fs::metadata(fd).ok()).filter(|meta| meta.is_file()).map(|meta| (meta.dev(), meta.ino())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::{Patterns, walk};
+
+    #[test]
+    fn a_database_in_use_is_copied_whole_and_its_journals_are_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        let live = Connection::open(dir.path().join("data/shop.db")).unwrap();
+        live.execute_batch("pragma journal_mode=wal; create table t(x); insert into t values (1), (2);").unwrap();
+        fs::write(dir.path().join("data/other.db-wal"), "not a journal of any database").unwrap();
+        let mut entries = walk(dir.path(), &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap().entries;
+        let copies = copy_databases(dir.path(), &mut entries, SqliteMode::Online, scratch.path()).unwrap();
+        let names: Vec<_> = entries.iter().map(|e| e.node.path.display().to_string()).collect();
+        assert_eq!(names, ["", "data", "data/other.db-wal", "data/shop.db"]);
+        let (copy, digest) = &copies[Path::new("data/shop.db")];
+        let rows: i64 = Connection::open(copy).unwrap().query_row("select count(*) from t", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 2);
+
+        // Another copy of the same content is the same; a change is not.
+        let again = scratch.path().join("again.db");
+        back_up(&dir.path().join("data/shop.db"), &again).unwrap();
+        assert_eq!(masked_digest(&again).unwrap(), *digest);
+        live.execute_batch("insert into t values (3)").unwrap();
+        fs::remove_file(&again).unwrap();
+        back_up(&dir.path().join("data/shop.db"), &again).unwrap();
+        assert_ne!(masked_digest(&again).unwrap(), *digest);
+    }
+
+    #[test]
+    fn a_database_at_rest_is_left_to_be_copied_as_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        Connection::open(dir.path().join("data/rest.db")).unwrap().execute_batch("create table t(x)").unwrap();
+        let mut entries = walk(dir.path(), &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap().entries;
+        assert!(copy_databases(dir.path(), &mut entries, SqliteMode::Online, dir.path()).unwrap().is_empty());
+    }
+}

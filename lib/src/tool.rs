@@ -344,6 +344,14 @@ impl Tool {
         let _ = writeln!(io::stderr(), "{}: {line}", self.name);
     }
 
+    /// A private folder for temporary files, gone when the value is.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when the system's folder for temporary files cannot be used.
+    pub fn scratch(&self) -> Result<tempfile::TempDir> {
+        tempfile::Builder::new().prefix("eco-").tempdir().named("create a folder in", std::env::temp_dir())
+    }
+
     /// A progress bar on stderr, counted in bytes; silent unless stderr is a terminal.
     pub fn progress(&self, what: &'static str, total: u64) -> Progress {
         let hidden = self.common.no_progress || self.common.quiet || !io::stderr().is_terminal();

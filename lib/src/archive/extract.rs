@@ -1,0 +1,277 @@
+//! Extraction into a fresh private folder. Folders first and closed to others, then files on all cores, each checked against its
+//! digest while it is written, then hard links, then symbolic links, and last the folders' own metadata, deepest first. Nothing
+//! is followed on the way, so no entry can lead outside.
+
+use super::index::{Entry, Index};
+use super::{Archive, Foreign, on_all_cores};
+use crate::disk;
+use crate::error::{Error, Named, Result};
+use crate::tree::{Kind, Meta};
+use nix::unistd::{Group, User};
+use rustix::fs::{self as sys, AtFlags, Mode, OFlags, XattrFlags};
+use rustix::io::Errno;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What came of an extraction.
+#[derive(Debug, Default)]
+pub struct Extracted {
+    /// Entries written.
+    pub entries: u64,
+    /// Bytes of content written.
+    pub bytes: u64,
+    /// Metadata that could not be set, and why: owners need privileges, attributes need a filesystem that has them.
+    pub lost: Vec<(PathBuf, String)>,
+}
+
+/// Where content comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// Any piece at any time.
+    Seekable(&'a Archive),
+    /// From front to back, once.
+    Stream(&'a Foreign),
+}
+
+impl Content<'_> {
+    /// The archive.
+    pub fn path(&self) -> &Path {
+        match self {
+            Content::Seekable(archive) => archive.path(),
+            Content::Stream(foreign) => foreign.path(),
+        }
+    }
+}
+
+/// Writes the entries `wanted` (positions in the index, ascending) below the existing, empty folder `into`, with the paths that
+/// they have in the archive. Folders that stand above a wanted entry and are not wanted themselves are created closed (0700).
+///
+/// # Errors
+/// [`Error::Archive`] for damage, [`Error::Path`] when something cannot be written, [`Error::Interrupted`]. What was written so far
+/// stays in `into`, for the caller to remove.
+pub fn extract(
+    from: Content<'_>,
+    index: &Index,
+    wanted: &[usize],
+    into: &Path,
+    progress: &(dyn Fn(u64) + Sync),
+    stop: &AtomicBool,
+) -> Result<Extracted> {
+    let dir = disk::open_dir(into)?;
+    let target = Target { dir: &dir, into, owners: Owners::default(), lost: Mutex::new(Vec::new()) };
+    let entries: Vec<&Entry> = wanted.iter().filter_map(|at| index.entries.get(*at)).filter(|e| !e.node.path.as_os_str().is_empty()).collect();
+    folders(&target, &entries)?;
+
+    // A link whose file is not wanted takes the file's content; further links of the group point to that one.
+    let here: HashSet<&Path> = entries.iter().map(|e| e.node.path.as_path()).collect();
+    let mut stand_in: HashMap<&Path, &Path> = HashMap::new();
+    let mut files: Vec<(&Entry, &Entry)> = Vec::new();
+    let mut links: Vec<(&Path, &Path)> = Vec::new();
+    let by_path: HashMap<&Path, &Entry> =
+        index.entries.iter().filter(|e| matches!(e.node.kind, Kind::File { .. })).map(|e| (e.node.path.as_path(), e)).collect();
+    for entry in &entries {
+        match &entry.node.kind {
+            Kind::File { .. } => files.push((entry, entry)),
+            Kind::Hardlink { target } if here.contains(target.as_path()) => links.push((target, &entry.node.path)),
+            Kind::Hardlink { target } => match (stand_in.get(target.as_path()), by_path.get(target.as_path())) {
+                (Some(first), _) => links.push((first, &entry.node.path)),
+                (None, Some(file)) => {
+                    stand_in.insert(target, &entry.node.path);
+                    files.push((entry, file));
+                }
+                (None, None) => return Err(Error::archive(from.path(), format!("{} links to nothing", entry.node.path.display()))),
+            },
+            _ => {}
+        }
+    }
+    let interrupted = || if stop.load(Ordering::Relaxed) { Err(Error::Interrupted("what was extracted so far is removed".into())) } else { Ok(()) };
+    match from {
+        Content::Seekable(archive) => {
+            files.sort_by_key(|(_, content)| std::cmp::Reverse(content.node.kind.size()));
+            let next = AtomicUsize::new(0);
+            on_all_cores(|| {
+                while let Some((entry, content)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    interrupted()?;
+                    target.file(entry, progress, |write| archive.content(index, content, write))?;
+                }
+                Ok(())
+            })?;
+        }
+        Content::Stream(foreign) => {
+            let mut waiting: HashMap<&Path, Vec<&Entry>> = HashMap::new();
+            for (entry, content) in &files {
+                waiting.entry(&content.node.path).or_default().push(entry);
+            }
+            foreign.each_file(index, |content, pieces| {
+                interrupted()?;
+                let Some(entries) = waiting.remove(content.node.path.as_path()) else { return Ok(()) };
+                let mut first: Option<&Path> = None;
+                for entry in entries {
+                    match first {
+                        None => target.file(entry, progress, |write| pieces.each(content, write))?,
+                        Some(first) => links.push((first, &entry.node.path)),
+                    }
+                    first = first.or(Some(&entry.node.path));
+                }
+                Ok(())
+            })?;
+        }
+    }
+    for (from, to) in links {
+        let full = into.join(to);
+        sys::linkat(&dir, from, &dir, to, AtFlags::empty()).named("create the hard link", &full)?;
+    }
+    for entry in &entries {
+        target.other(entry)?;
+    }
+    for entry in entries.iter().rev().filter(|e| e.node.kind == Kind::Dir) {
+        let full = into.join(&entry.node.path);
+        let fd = disk::open_beneath(dir.as_fd(), &entry.node.path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).named("open", &full)?;
+        target.dress(fd.as_fd(), entry, &entry.node.path)?;
+    }
+    let bytes = files.iter().map(|(_, content)| content.node.kind.size()).sum();
+    let lost = target.lost.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    Ok(Extracted { entries: entries.len() as u64, bytes, lost })
+}
+
+/// Creates every folder, closed to others until it is complete.
+fn folders(target: &Target<'_>, entries: &[&Entry]) -> Result<()> {
+    let mut made: HashSet<&Path> = HashSet::new();
+    for entry in entries {
+        let itself = (entry.node.kind == Kind::Dir).then_some(entry.node.path.as_path());
+        let above: Vec<&Path> = entry.node.path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).collect();
+        for folder in above.into_iter().rev().chain(itself) {
+            if made.insert(folder) {
+                sys::mkdirat(target.dir, folder, Mode::from_raw_mode(0o700)).named("create the folder", target.into.join(folder))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Target<'a> {
+    dir: &'a OwnedFd,
+    into: &'a Path,
+    owners: Owners,
+    lost: Mutex<Vec<(PathBuf, String)>>,
+}
+
+impl Target<'_> {
+    /// Creates a file; `fill` is given what takes its content, piece by piece.
+    fn file(
+        &self,
+        entry: &Entry,
+        progress: &(dyn Fn(u64) + Sync),
+        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        let path = &entry.node.path;
+        let full = self.into.join(path);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let mut file = File::from(disk::open_beneath(self.dir.as_fd(), path, flags, Mode::from_raw_mode(0o600)).named("create", &full)?);
+        fill(&mut |piece| {
+            file.write_all(piece).named("write", &full)?;
+            progress(piece.len() as u64);
+            Ok(())
+        })?;
+        self.dress(file.as_fd(), entry, path)
+    }
+
+    /// Everything that is neither folder, file nor hard link.
+    fn other(&self, entry: &Entry) -> Result<()> {
+        let (path, meta) = (&entry.node.path, &entry.node.meta);
+        let full = self.into.join(path);
+        let node = |kind, device| sys::mknodat(self.dir, path, kind, Mode::from_raw_mode(0o600), device);
+        match &entry.node.kind {
+            Kind::Symlink { target } => sys::symlinkat(target.as_os_str(), self.dir, path).named("create the link", &full)?,
+            Kind::Fifo => node(sys::FileType::Fifo, 0).named("create the pipe", &full)?,
+            Kind::Char { major, minor } | Kind::Block { major, minor } => {
+                let kind = if matches!(entry.node.kind, Kind::Char { .. }) { sys::FileType::CharacterDevice } else { sys::FileType::BlockDevice };
+                match node(kind, sys::makedev(*major, *minor)) {
+                    Err(Errno::PERM) => {
+                        self.lose(path, "a device, which only root can create".into());
+                        return Ok(());
+                    }
+                    other => other.named("create the device", &full)?,
+                }
+            }
+            _ => return Ok(()),
+        }
+        let (uid, gid) = self.owners.of(meta);
+        let owned = sys::chownat(self.dir, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
+        self.owned(owned, path, &full, meta)?;
+        if !matches!(entry.node.kind, Kind::Symlink { .. }) {
+            sys::chmodat(self.dir, path, Mode::from_raw_mode(meta.mode), AtFlags::empty()).named("set the permissions of", &full)?;
+        }
+        for (name, value) in &meta.xattrs {
+            let set = sys::lsetxattr(&full, OsStr::from_bytes(name), value, XattrFlags::empty());
+            self.attribute(set, path, name);
+        }
+        disk::set_mtime(self.dir.as_fd(), path, meta.mtime).named("set the time of", &full)
+    }
+
+    /// Owner, then permissions (changing the owner clears set-id bits), then attributes, then times.
+    fn dress(&self, fd: BorrowedFd<'_>, entry: &Entry, path: &Path) -> Result<()> {
+        let meta = &entry.node.meta;
+        let full = self.into.join(path);
+        let (uid, gid) = self.owners.of(meta);
+        self.owned(sys::fchown(fd, Some(uid), Some(gid)), path, &full, meta)?;
+        sys::fchmod(fd, Mode::from_raw_mode(meta.mode)).named("set the permissions of", &full)?;
+        for (name, value) in &meta.xattrs {
+            let set = sys::fsetxattr(fd, OsStr::from_bytes(name), value, XattrFlags::empty());
+            self.attribute(set, path, name);
+        }
+        let time = sys::Timespec { tv_sec: meta.mtime.seconds as _, tv_nsec: meta.mtime.nanos as _ };
+        let times = sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT as _ }, last_modification: time };
+        sys::futimens(fd, &times).named("set the time of", &full)
+    }
+
+    fn owned(&self, set: rustix::io::Result<()>, path: &Path, full: &Path, meta: &Meta) -> Result<()> {
+        match set {
+            Err(Errno::PERM) => {
+                let owner = |name: &Option<Arc<str>>, id: u32| name.as_deref().map_or(id.to_string(), str::to_owned);
+                let (user, group) = (owner(&meta.user, meta.uid), owner(&meta.group, meta.gid));
+                self.lose(path, format!("owner {user}:{group}, which only root can set"));
+                Ok(())
+            }
+            other => other.named("set the owner of", full),
+        }
+    }
+
+    fn attribute(&self, set: rustix::io::Result<()>, path: &Path, name: &[u8]) {
+        if let Err(e) = set {
+            let why = std::io::Error::from(e);
+            self.lose(path, format!("attribute {}: {why}", name.escape_ascii()));
+        }
+    }
+
+    fn lose(&self, path: &Path, what: String) {
+        self.lost.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((path.to_owned(), what));
+    }
+}
+
+/// Ids on this machine for the names of the captured one; the captured numbers where a name is unknown here.
+#[derive(Default)]
+pub(crate) struct Owners {
+    users: Mutex<HashMap<Arc<str>, Option<u32>>>,
+    groups: Mutex<HashMap<Arc<str>, Option<u32>>>,
+}
+
+impl Owners {
+    pub(crate) fn of(&self, meta: &Meta) -> (sys::Uid, sys::Gid) {
+        let user = meta.user.as_ref().and_then(|name| known(&self.users, name, |n| User::from_name(n).ok().flatten().map(|u| u.uid.as_raw())));
+        let group = meta.group.as_ref().and_then(|name| known(&self.groups, name, |n| Group::from_name(n).ok().flatten().map(|g| g.gid.as_raw())));
+        (sys::Uid::from_raw(user.unwrap_or(meta.uid)), sys::Gid::from_raw(group.unwrap_or(meta.gid)))
+    }
+}
+
+fn known(cache: &Mutex<HashMap<Arc<str>, Option<u32>>>, name: &Arc<str>, ask: impl Fn(&str) -> Option<u32>) -> Option<u32> {
+    let mut cache = cache.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    *cache.entry(name.clone()).or_insert_with(|| ask(name))
+}

@@ -1,0 +1,390 @@
+//! Any other tar or tar.gz, read from front to back: what stock tools wrote, and the three layouts of the procedures that came
+//! before these tools. Such an archive holds no digests, so what can be said of it is that it reads to its end.
+
+use super::header;
+use super::index::{Entry, Head, Index};
+use super::{CHUNK, INDEX_NAME};
+use crate::digest::Hasher;
+use crate::error::{Error, Named, Result};
+use crate::record::{Damage, RecordPath, Snapshot};
+use crate::scope::check_plain;
+use crate::time::Timestamp;
+use crate::tree::{Kind, Node};
+use flate2::bufread::MultiGzDecoder;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+/// An archive of another format, read once from front to back.
+#[derive(Debug)]
+pub struct Foreign {
+    path: PathBuf,
+    entries: Vec<Entry>,
+    /// What is wrong with it.
+    pub damage: Vec<Damage>,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Where the roots stand in it, and what they are called in the tree.
+    places: Vec<(PathBuf, PathBuf)>,
+}
+
+/// The content of one file as it comes by.
+pub struct Pieces<'a> {
+    from: &'a mut dyn Read,
+    archive: &'a Path,
+}
+
+impl Pieces<'_> {
+    /// Gives every piece to `to`, and checks at the end that they are the bytes of the first reading.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] when they are not, or cannot be read; and what `to` returns.
+    pub fn each(&mut self, entry: &Entry, to: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut buffer = vec![0; CHUNK.min(entry.node.kind.size() as usize + 1)];
+        let mut hasher = Hasher::default();
+        loop {
+            match self.from.read(&mut buffer).map_err(|e| Error::archive(self.archive, e.to_string()))? {
+                0 => break,
+                read => {
+                    hasher.update(&buffer[..read]);
+                    to(&buffer[..read])?;
+                }
+            }
+        }
+        if Some(hasher.finish()) == entry.digest { Ok(()) } else { Err(Error::archive(self.archive, "it changed while it was being read")) }
+    }
+}
+
+impl Foreign {
+    /// Reads the whole archive. Damage is a finding.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when it cannot be read; [`Error::Archive`] when it is no tar at all.
+    pub fn open(path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Foreign> {
+        let mut foreign = Foreign { path: path.to_owned(), entries: Vec::new(), damage: Vec::new(), bytes: 0, places: Vec::new() };
+        let mut names: HashSet<PathBuf> = HashSet::new();
+        let mut found = Vec::new();
+        let mut buffer = vec![0; 1 << 17];
+        let ended = foreign.scan(|node, from| {
+            let path = node.path.clone();
+            let mut digest = None;
+            if let Kind::File { size } = node.kind {
+                let mut hasher = Hasher::default();
+                let mut total = 0;
+                loop {
+                    match from.read(&mut buffer)? {
+                        0 => break,
+                        read => {
+                            hasher.update(&buffer[..read]);
+                            total += read as u64;
+                            progress(read as u64);
+                        }
+                    }
+                }
+                if total != size {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "cut off inside a file"));
+                }
+                digest = Some(hasher.finish());
+            }
+            found.push((node, digest, !names.insert(path)));
+            Ok(())
+        });
+        for (node, digest, twice) in found {
+            let says = |what: &str, why: &str| Damage { path: RecordPath::new(&node.path), what: what.into(), why: Some(why.into()) };
+            if node.path == Path::new(INDEX_NAME) {
+                foreign.damage.push(Damage {
+                    path: RecordPath::new("<footer>"),
+                    what: "index".into(),
+                    why: Some("it holds an index, but its footer does not lead there".into()),
+                });
+            } else if check_plain(&node.path).is_err() {
+                foreign.damage.push(says("name", "a name that leads outside the archive"));
+            } else if twice && node.kind != Kind::Dir {
+                foreign.damage.push(says("name", "two entries of one name"));
+            } else if !(twice && node.kind == Kind::Dir) {
+                foreign.bytes += node.kind.size();
+                foreign.entries.push(Entry { node, digest, chunks: 0..0, identity: None, sqlite: None });
+            }
+        }
+        if let Err(e) = ended {
+            let truncated = e.kind() == io::ErrorKind::UnexpectedEof;
+            if foreign.entries.is_empty() && !truncated {
+                return Err(Error::archive(path, format!("not an archive that can be read: {e}")));
+            }
+            let place = foreign.entries.last().map_or_else(|| PathBuf::from("<stream>"), |last| last.node.path.clone());
+            let what = if truncated { "truncated" } else { "member" };
+            foreign.damage.push(Damage { path: RecordPath::new(place), what: what.into(), why: Some(format!("after this entry: {e}")) });
+        }
+        foreign.below_files();
+        Ok(foreign)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Regular files in it.
+    pub fn files(&self) -> u64 {
+        self.entries.iter().filter(|e| matches!(e.node.kind, Kind::File { .. })).count() as u64
+    }
+
+    /// The newest modification time inside: the best guess at when it was made that no copying can change.
+    pub fn time(&self) -> Timestamp {
+        let newest = self.entries.iter().map(|e| e.node.meta.mtime).max().unwrap_or_default();
+        Timestamp::new(newest.seconds, newest.nanos as i32).unwrap_or_default()
+    }
+
+    /// Every entry, under the name that it has in the archive.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// An entry below something that is no folder cannot exist on any disk.
+    fn below_files(&mut self) {
+        let closed: HashSet<&Path> = self.entries.iter().filter(|e| e.node.kind != Kind::Dir).map(|e| e.node.path.as_path()).collect();
+        let wrong = self.entries.iter().filter(|e| e.node.path.ancestors().skip(1).any(|above| closed.contains(above)));
+        let damage = wrong.map(|e| Damage { path: RecordPath::new(&e.node.path), what: "name".into(), why: Some("it stands below a file".into()) });
+        self.damage.extend(damage.collect::<Vec<_>>());
+    }
+
+    /// Walks the tar stream; `take` gets each entry and its content.
+    fn scan(&self, mut take: impl FnMut(Node, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+        let file = File::open(&self.path)?;
+        let mut raw = BufReader::with_capacity(1 << 17, file);
+        let packed = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+        let stream: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+        let mut archive = tar::Archive::new(stream);
+        let mut any = false;
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            any = true;
+            if entry.header().entry_type() == tar::EntryType::XGlobalHeader {
+                continue;
+            }
+            let (name, link) = (entry.path_bytes().into_owned(), entry.link_name_bytes().map(|l| l.into_owned()));
+            let size = entry.size();
+            let mut pax = Vec::new();
+            if let Some(records) = entry.pax_extensions()? {
+                // This reader splits records at newlines, so a binary attribute may be unreadable to it; names and sizes never are.
+                for record in records.flatten() {
+                    if let Ok(key) = record.key() {
+                        pax.push((key.to_owned(), record.value_bytes().to_vec()));
+                    }
+                }
+            }
+            // The reader has already worked out names and sizes, sparse ones included.
+            pax.retain(|(key, _)| !matches!(key.as_str(), "path" | "linkpath" | "size"));
+            let said = header::describe(entry.header(), pax, Some(name), link).map_err(io::Error::other)?;
+            let kind = match said.kind {
+                Kind::File { .. } => Kind::File { size },
+                Kind::Hardlink { target } => Kind::Hardlink { target: tidy(target.as_os_str().as_bytes()) },
+                other => other,
+            };
+            let path = tidy(&said.name);
+            if path.as_os_str().is_empty() {
+                continue;
+            }
+            take(Node { path, kind, meta: said.meta }, &mut entry)?;
+        }
+        if !any {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no entries in it"));
+        }
+        // The rest of the stream holds the checksum of what was read.
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map(|_| ())
+    }
+
+    /// Finds the service's `roots` in it and gives the index of what lies below them, under the names that they have in the tree.
+    /// The old procedures left `data` and `config` in some folder (absolute paths lose their slash), or with a date behind
+    /// their names.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when no root is recognisable, or a root is there more than once: going back to a mixture of generations
+    /// would be worse than not going back.
+    pub fn arrange(&mut self, roots: &[PathBuf]) -> Result<Index> {
+        let mut places: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
+        for entry in &self.entries {
+            for root in roots {
+                if let Some(place) = place_of(&entry.node.path, root) {
+                    places.insert(place, root);
+                }
+            }
+        }
+        // A folder called data inside data is content.
+        let tops: Vec<(PathBuf, PathBuf)> = places
+            .iter()
+            .filter(|(place, _)| !place.ancestors().skip(1).any(|above| places.contains_key(above)))
+            .map(|(place, root)| (place.clone(), (*root).clone()))
+            .collect();
+        let says = |why: String| Error::Refused(format!("{}: {why}", self.path.display()));
+        if tops.is_empty() {
+            let names: Vec<_> = roots.iter().map(|r| r.display().to_string()).collect();
+            return Err(says(format!("none of the roots ({}) is recognisable in it", names.join(", "))));
+        }
+        let mut folder: Option<PathBuf> = None;
+        for (at, (place, root)) in tops.iter().enumerate() {
+            if let Some((other, _)) = tops[..at].iter().find(|(_, r)| r == root) {
+                return Err(says(format!("it holds {} more than once: {} and {}", root.display(), other.display(), place.display())));
+            }
+            let above: PathBuf = place.iter().take(place.iter().count() - root.iter().count()).collect();
+            if folder.get_or_insert_with(|| above.clone()) != &above {
+                return Err(says("its roots stand in different folders, which may be different generations".into()));
+            }
+        }
+        self.places = tops;
+        let mut entries = Vec::new();
+        for entry in &self.entries {
+            let Some(path) = moved(&entry.node.path, &self.places) else { continue };
+            let mut entry = entry.clone();
+            if let Kind::Hardlink { target } = &mut entry.node.kind {
+                let inside = moved(target, &self.places);
+                *target = inside.ok_or_else(|| says(format!("{} links to a file outside the roots", path.display())))?;
+            }
+            entry.node.path = path;
+            entries.push(entry);
+        }
+        entries.sort_by(|a, b| a.node.path.cmp(&b.node.path));
+        let roots: Vec<String> = self.places.iter().map(|(_, root)| root.display().to_string()).collect();
+        let snapshot = Snapshot { id: file_stem(&self.path), mode: Some("full".into()), roots, legacy: Some(true), ..Snapshot::default() };
+        Ok(Index { head: Head { time: self.time(), snapshot, ..Head::default() }, entries, chunks: Vec::new() })
+    }
+
+    /// Gives every file of the arranged `index` with its content to `take`, in the archive's order.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] when it reads differently than the first time, and what `take` returns.
+    pub(super) fn each_file(&self, index: &Index, mut take: impl FnMut(&Entry, &mut Pieces<'_>) -> Result<()>) -> Result<()> {
+        let by_path: HashMap<&Path, &Entry> = index.entries.iter().map(|e| (e.node.path.as_path(), e)).collect();
+        let mut stopped = None;
+        let scanned = self.scan(|node, from| {
+            let entry = moved(&node.path, &self.places).and_then(|path| by_path.get(path.as_path()).copied());
+            if let Some(entry) = entry.filter(|e| matches!(e.node.kind, Kind::File { .. }))
+                && let Err(e) = take(entry, &mut Pieces { from, archive: &self.path })
+            {
+                stopped = Some(e);
+                return Err(io::Error::other("stopped"));
+            }
+            Ok(())
+        });
+        match stopped {
+            Some(e) => Err(e),
+            None => scanned.named("read", &self.path),
+        }
+    }
+}
+
+/// The archive's name without its endings: what stands for the id that such an archive has not.
+pub fn file_stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    [".tar.gz", ".tgz", ".tar"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name).to_owned()
+}
+
+/// The beginning of `path` that is `root` by name, at the highest place; the last name may have a date behind it.
+fn place_of(path: &Path, root: &Path) -> Option<PathBuf> {
+    let names: Vec<&[u8]> = path.iter().map(|n| n.as_bytes()).collect();
+    let root: Vec<&[u8]> = root.iter().map(|n| n.as_bytes()).collect();
+    let (last, above) = root.split_last()?;
+    let dated = |name: &[u8]| {
+        let digits = name.strip_prefix(*last).and_then(|rest| rest.strip_prefix(b"-")).unwrap_or_default();
+        digits.len() >= 8 && digits.iter().all(|b| b.is_ascii_digit() || *b == b'-' || *b == b'_')
+    };
+    (0..names.len().checked_sub(above.len())?).find_map(|start| {
+        let name = names.get(start + above.len())?;
+        let found = names[start..start + above.len()] == *above && (name == last || dated(name));
+        found.then(|| path.iter().take(start + root.len()).collect())
+    })
+}
+
+/// `./a//b/` and `/a/b` are `a/b`; `..` stays, to be refused.
+fn tidy(name: &[u8]) -> PathBuf {
+    let name = PathBuf::from(OsString::from_vec(name.to_vec()));
+    name.components().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir)).collect()
+}
+
+fn moved(path: &Path, places: &[(PathBuf, PathBuf)]) -> Option<PathBuf> {
+    places.iter().find_map(|(from, to)| {
+        let rest = path.strip_prefix(from).ok()?;
+        Some(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tar(names: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("old-20251215.tar");
+        let mut builder = tar::Builder::new(File::create(&path).unwrap());
+        for name in names {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(4);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(1_700_000_000);
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_cksum();
+            builder.append(&header, &b"text"[..]).unwrap();
+        }
+        builder.finish().unwrap();
+        (dir, path)
+    }
+
+    fn arranged(names: &[&str]) -> std::result::Result<Vec<String>, String> {
+        let (_dir, path) = tar(names);
+        let mut foreign = Foreign::open(&path, &|_| ()).unwrap();
+        assert!(foreign.damage.is_empty(), "{:?}", foreign.damage);
+        let index = foreign.arrange(&["config".into(), "data".into(), "modules/ui".into()]).map_err(|e| e.to_string())?;
+        Ok(index.entries.iter().map(|e| e.node.path.display().to_string()).collect())
+    }
+
+    #[test]
+    fn the_three_layouts_of_old_are_understood() {
+        let expected = ["config/c", "data/a"].map(str::to_owned).to_vec();
+        assert_eq!(
+            arranged(&["/home/u/backups/ecosystem-weekly-20251215/data/a", "/home/u/backups/ecosystem-weekly-20251215/config/c"]),
+            Ok(expected.clone())
+        );
+        assert_eq!(arranged(&["backup/data-20251216/a", "backup/config-20251216/c"]), Ok(expected.clone()));
+        assert_eq!(arranged(&["./ecosystem-x/data/a", "./ecosystem-x/config/c", "./ecosystem-x/notes"]), Ok(expected.clone()));
+        assert_eq!(arranged(&["data/a", "config/c"]), Ok(expected));
+        assert_eq!(arranged(&["x/data/data/a", "x/modules/ui/m"]), Ok(vec!["data/data/a".into(), "modules/ui/m".into()]));
+    }
+
+    #[test]
+    fn mixtures_and_unknown_layouts_are_refused() {
+        assert!(arranged(&["a/b", "c/d"]).unwrap_err().contains("none of the roots"));
+        assert!(arranged(&["one/data/a", "two/data/a"]).unwrap_err().contains("more than once"));
+        assert!(arranged(&["data-20251215/a", "data-20251216/a"]).unwrap_err().contains("more than once"));
+        assert!(arranged(&["one/data/a", "two/config/a"]).unwrap_err().contains("different generations"));
+    }
+
+    #[test]
+    fn names_that_lead_outside_or_clash_are_damage() {
+        for (names, what) in [
+            (vec!["data/../../etc/passwd"], "leads outside"),
+            (vec!["data/a", "./data/a"], "two entries"),
+            (vec!["data/a", "data/a/b"], "below a file"),
+            (vec!["stargz.index.json"], "footer"),
+        ] {
+            let (_dir, path) = tar(&names);
+            let damage = Foreign::open(&path, &|_| ()).unwrap().damage;
+            assert!(damage.iter().any(|d| d.why.as_deref().unwrap_or_default().contains(what)), "{names:?}: {damage:?}");
+        }
+    }
+
+    #[test]
+    fn a_cut_archive_names_the_last_whole_entry() {
+        let (_dir, path) = tar(&["data/a", "data/b"]);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(512 + 512 + 512 + 2).unwrap();
+        let foreign = Foreign::open(&path, &|_| ()).unwrap();
+        assert_eq!((foreign.damage[0].path.path.as_str(), foreign.damage[0].what.as_str()), ("data/a", "truncated"));
+        std::fs::write(&path, "no archive at all, just text that goes on".repeat(50)).unwrap();
+        assert!(Foreign::open(&path, &|_| ()).is_err());
+    }
+}

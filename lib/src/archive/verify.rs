@@ -1,0 +1,193 @@
+//! Verification: every byte of content against its digest, every header against the index, and nothing hidden in between.
+
+use super::index::{Entry, Index};
+use super::member::Unpacker;
+use super::{Archive, header, on_all_cores};
+use crate::digest::{self, Hasher};
+use crate::error::Result;
+use crate::record::{Damage, RecordPath};
+use crate::tree::{Digest, Kind, Meta, Node};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a verification found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Regular files looked at.
+    pub files: u64,
+    /// Bytes of content looked at.
+    pub bytes: u64,
+    /// What is wrong; empty means right.
+    pub damage: Vec<Damage>,
+    /// The index's digest.
+    pub sha256_toc: Option<Digest>,
+}
+
+impl Archive {
+    /// Reads all of the content and all headers, on all cores. Damage is a finding, not an error. `progress` is told bytes.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Path`] when the archive cannot be read.
+    pub fn verify(&self, index: &Index, progress: &(dyn Fn(u64) + Sync)) -> Result<Verified> {
+        let found = Mutex::new(Vec::new());
+        // The largest files first: the last one to finish should be a small one.
+        let mut order: Vec<usize> = (0..index.entries.len()).filter(|at| !index.entries[*at].chunks.is_empty()).collect();
+        order.sort_by_key(|at| std::cmp::Reverse(index.entries[*at].node.kind.size()));
+        let next = AtomicUsize::new(0);
+        on_all_cores(|| {
+            let mut reader = Checker { archive: self, index, unpacker: Unpacker::new(), piece: Vec::new(), headers: Vec::new() };
+            loop {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                let damage = match task.checked_sub(1) {
+                    None => reader.beginning()?,
+                    Some(task) => match order.get(task) {
+                        Some(at) => reader.file(*at, progress)?,
+                        None => return Ok(()),
+                    },
+                };
+                found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(damage);
+            }
+        })?;
+        let mut damage = found.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        damage.sort_by(|a, b| a.path.path.cmp(&b.path.path));
+        damage.dedup();
+        let files = index.entries.iter().filter(|e| matches!(e.node.kind, Kind::File { .. }));
+        let (files, bytes) = files.fold((0, 0), |(files, bytes), e| (files + 1, bytes + e.node.kind.size()));
+        Ok(Verified { files, bytes, damage, sha256_toc: None })
+    }
+}
+
+fn damaged(path: &Path, what: &str, why: impl Into<Option<String>>) -> Damage {
+    Damage { path: RecordPath::new(path), what: what.into(), why: why.into() }
+}
+
+struct Checker<'a> {
+    archive: &'a Archive,
+    index: &'a Index,
+    unpacker: Unpacker,
+    piece: Vec<u8>,
+    headers: Vec<u8>,
+}
+
+impl Checker<'_> {
+    /// The headers before the first content.
+    fn beginning(&mut self) -> Result<Vec<Damage>> {
+        let end = self.index.chunks.first().map_or(self.archive.end(), |first| first.offset);
+        let packed = self.archive.region(0, end)?;
+        let mut damage = Vec::new();
+        self.gap(&packed, 0, 0, &mut damage);
+        Ok(damage)
+    }
+
+    /// One file: its pieces, and the headers up to the next content.
+    fn file(&mut self, at: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
+        let entry = &self.index.entries[at];
+        let path = &entry.node.path;
+        let mut damage = Vec::new();
+        let mut whole = Hasher::default();
+        let last = entry.chunks.end as usize - 1;
+        for number in entry.chunks.start as usize..=last {
+            let chunk = self.index.chunks[number];
+            let packed = self.archive.region(chunk.offset, self.archive.region_end(self.index, number))?;
+            let used = self.unpacker.unpack(&packed, chunk.size as usize, &mut self.piece);
+            match used {
+                None => damage.push(damaged(path, "member", format!("the piece at byte {} cannot be inflated", chunk.offset))),
+                Some(_) if digest::of(&self.piece) != chunk.digest => {
+                    damage.push(damaged(path, "digest", format!("the piece at byte {} holds other bytes than were captured", chunk.offset)));
+                }
+                Some(_) => {}
+            }
+            if entry.chunks.len() > 1 {
+                whole.update(&self.piece);
+            }
+            progress(u64::from(chunk.size));
+            let rest = used.and_then(|used| packed.get(used..)).unwrap_or_default();
+            if number == last {
+                if used.is_some() {
+                    self.gap(rest, at + 1, header::padding(entry.node.kind.size()), &mut damage);
+                }
+            } else if !rest.is_empty() {
+                damage.push(damaged(path, "member", format!("{} bytes that belong to nothing after byte {}", rest.len(), chunk.offset)));
+            }
+        }
+        let sum = if entry.chunks.len() > 1 { whole.finish() } else { self.index.chunks[last].digest };
+        if damage.is_empty() && entry.digest != Some(sum) {
+            damage.push(damaged(path, "digest", "the file as a whole is not what was captured".to_owned()));
+        }
+        Ok(damage)
+    }
+
+    /// The headers between two contents must describe the entries from `first` on, up to and with the next that has content.
+    fn gap(&mut self, packed: &[u8], first: usize, padding: usize, damage: &mut Vec<Damage>) {
+        let expected = self.index.entries.get(first..).unwrap_or_default();
+        let count = expected.iter().position(|e| !e.chunks.is_empty()).map_or(expected.len(), |at| at + 1);
+        let expected = &expected[..count];
+        let before = first.checked_sub(1).and_then(|at| self.index.entries.get(at)).map_or(Path::new("<stream>"), |e| e.node.path.as_path());
+        let place = expected.first().map_or(before, |e| e.node.path.as_path()).to_owned();
+        let place = if place.as_os_str().is_empty() { Path::new("<stream>").to_owned() } else { place };
+        if packed.is_empty() && padding == 0 && expected.is_empty() {
+            return;
+        }
+        // Memory follows what really comes out; the limit only keeps a bomb from going on.
+        let limit = padding + (count + 1) * header::LONGEST;
+        let used = self.unpacker.unpack_any(packed, limit, &mut self.headers);
+        if used != Some(packed.len()) {
+            damage.push(damaged(&place, "header", "the headers here cannot be inflated".to_owned()));
+            return;
+        }
+        let blocks = self.headers.get(padding..).filter(|_| self.headers[..padding.min(self.headers.len())].iter().all(|byte| *byte == 0));
+        let Some(mut blocks) = blocks else {
+            damage.push(damaged(&place, "header", "the padding before the headers is not empty".to_owned()));
+            return;
+        };
+        for entry in expected {
+            let path = &entry.node.path;
+            match header::decode(&mut blocks) {
+                Ok(Some(said)) => {
+                    if let Some(why) = self.disagreement(entry, said) {
+                        damage.push(damaged(path, "header", why));
+                    }
+                }
+                Ok(None) => {
+                    damage.push(damaged(path, "header", "it stands in the index only".to_owned()));
+                    return;
+                }
+                Err(why) => {
+                    damage.push(damaged(path, "header", why));
+                    return;
+                }
+            }
+        }
+        if !blocks.is_empty() {
+            let name = header::decode(&mut blocks).ok().flatten().map(|said| said.name.escape_ascii().to_string());
+            let why = name.map_or("something that is not in the index".to_owned(), |name| format!("'{name}' is not in the index"));
+            damage.push(damaged(&place, "header", why));
+        }
+    }
+
+    /// What a header says otherwise than the index, in one sentence.
+    fn disagreement(&self, entry: &Entry, said: header::Described) -> Option<String> {
+        let top = self.index.head.top.as_str();
+        let Node { path, kind, meta } = &entry.node;
+        let differs = |what: &str| Some(format!("its header and the index disagree about the {what}"));
+        if said.name != header::archive_name(top, path, false) {
+            return Some(format!("its header names '{}'", said.name.escape_ascii()));
+        }
+        let same_kind = match (&said.kind, kind) {
+            (Kind::Hardlink { target: said }, Kind::Hardlink { target }) => *said == Path::new(top).join(target),
+            (said, kind) => said == kind,
+        };
+        if !same_kind {
+            return differs("kind, size or link");
+        }
+        let Meta { mode, uid, gid, user, group, mtime, xattrs } = &said.meta;
+        match () {
+            () if *mode != meta.mode => differs("permissions"),
+            () if (*uid, *gid) != (meta.uid, meta.gid) || *user != meta.user || *group != meta.group => differs("owner"),
+            () if *mtime != meta.mtime => differs("time"),
+            () if *xattrs != meta.xattrs => differs("attributes"),
+            () => None,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A tree on disk beside the index of a snapshot: reads what is needed to compare the two.
+
+use crate::archive::Index;
+use crate::digest;
+use crate::disk;
+use crate::error::{Error, Named, Result};
+use crate::plan::Item;
+use crate::scope::{Found, Patterns, Walk};
+use crate::sqlite;
+use crate::tree::{Digest, Kind};
+use rustix::fs::{Mode, OFlags};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What of the snapshot lies in these roots.
+pub fn items_of(index: &Index, roots: &[PathBuf]) -> Vec<Item> {
+    let inside = index.entries.iter().filter(|e| within(&e.node.path, roots));
+    inside.map(|e| Item { node: e.node.clone(), digest: e.digest }).collect()
+}
+
+/// Whether a path lies in one of the roots.
+pub fn within(path: &Path, roots: &[PathBuf]) -> bool {
+    roots.iter().any(|root| path.starts_with(root))
+}
+
+/// What of a walk lies in these roots. Files are hashed where the snapshot has one of the same length, on all cores. A database
+/// that the snapshot holds as a consistent copy is copied in the same way into `scratch` and compared by content; if that is the
+/// same, it counts as the same file. Without `scratch` it is compared byte by byte.
+///
+/// # Errors
+/// [`Error::Path`] for a file that cannot be read; [`Error::Other`] for a database that cannot be copied.
+pub fn items_in(
+    base: &Path,
+    walk: Walk,
+    index: &Index,
+    roots: &[PathBuf],
+    scratch: Option<&Path>,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<Item>> {
+    let was: HashMap<&Path, &crate::archive::Entry> = index.entries.iter().map(|e| (e.node.path.as_path(), e)).collect();
+    let mut items: Vec<Item> =
+        walk.entries.into_iter().filter(|f| within(&f.node.path, roots)).map(|Found { node, .. }| Item { node, digest: None }).collect();
+    let dir = disk::open_dir(base)?;
+    let same_length = |item: &Item| matches!(item.node.kind, Kind::File { size } if was.get(item.node.path.as_path()).is_some_and(|e| e.node.kind == Kind::File { size }));
+    let digests: Mutex<Vec<(usize, Digest)>> = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    crate::archive::on_all_cores(|| {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { return Ok(()) };
+            if !same_length(item) {
+                continue;
+            }
+            let full = base.join(&item.node.path);
+            let file = match disk::open_beneath(dir.as_fd(), &item.node.path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+                Ok(file) => File::from(file),
+                // Gone since the walk: it has no digest, so it counts as changed.
+                Err(rustix::io::Errno::NOENT) => continue,
+                Err(e) => return Err(e).named("read", &full),
+            };
+            let (digest, bytes) = digest::of_file(&file, &full)?;
+            progress(bytes);
+            digests.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((at, digest));
+        }
+    })?;
+    for (at, digest) in digests.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        items[at].digest = Some(digest);
+    }
+    if let Some(scratch) = scratch {
+        for (number, item) in items.iter_mut().enumerate() {
+            let Some(entry) = was.get(item.node.path.as_path()) else { continue };
+            let Some(digest) = entry.sqlite else { continue };
+            if item.digest != entry.digest && matches!(item.node.kind, Kind::File { size } if size > 0) {
+                let copy = scratch.join(format!("compare-{number}.db"));
+                let copied = sqlite::back_up(&base.join(&item.node.path), &copy).and_then(|()| sqlite::masked_digest(&copy));
+                // One that SQLite cannot read is certainly not the captured one.
+                if copied.is_ok_and(|now| now == digest) {
+                    item.digest = entry.digest;
+                    item.node.kind = entry.node.kind.clone();
+                    item.node.meta.mtime = entry.node.meta.mtime;
+                }
+                let _ = std::fs::remove_file(&copy);
+            }
+        }
+    }
+    Ok(items)
+}
+
+/// What no comparison is about: preserved and excluded paths, and the journals of databases that the snapshot holds as copies.
+#[derive(Debug)]
+pub struct Aside {
+    patterns: Patterns,
+    journals: HashSet<PathBuf>,
+}
+
+impl Aside {
+    /// For this snapshot, and for what the configuration says today beside it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a pattern that cannot be understood.
+    pub fn new(index: &Index, more: &[String]) -> Result<Aside> {
+        let all: Vec<&String> = index.head.preserve.iter().chain(&index.head.exclude).chain(more).collect();
+        let patterns = Patterns::new(&all).map_err(Error::Config)?;
+        let journals = index.entries.iter().filter(|e| e.sqlite.is_some()).flat_map(|e| sqlite::companions(&e.node.path)).collect();
+        Ok(Aside { patterns, journals })
+    }
+
+    /// Whether this path stands aside.
+    pub fn covers(&self, path: &Path) -> bool {
+        self.patterns.cover(path) || self.journals.contains(path)
+    }
+
+    /// Whether this path itself is preserved or excluded, with everything below it.
+    pub fn is_carried(&self, path: &Path) -> bool {
+        self.patterns.match_path(path)
+    }
+}

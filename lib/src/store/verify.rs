@@ -1,0 +1,121 @@
+//! Verifying an archive, and leaving the verdict beside it.
+
+use super::Seal;
+use crate::archive::{Archive, Foreign, file_stem};
+use crate::error::{Error, Result};
+use crate::record::{Damage, RecordPath, Snapshot, Verification};
+use crate::time::Timestamp;
+use crate::tree::{Digest, Kind};
+use crate::verdict::Verdict;
+use std::path::Path;
+
+/// How deep to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The index: structure, names, bounds.
+    Index,
+    /// Every byte against its digest, every header against the index.
+    Data,
+}
+
+/// Verifies the archive at `path`, against the `promised` record if there is one. After a look at all of the data the verdict is
+/// left beside the archive; `noted` says whether that worked. Never fails: what could not be found out has `ok` null and `error`.
+pub fn verify(path: &Path, promised: Option<&Snapshot>, depth: Depth, now: Timestamp, progress: &(dyn Fn(u64) + Sync)) -> (Verification, Result<()>) {
+    let mut found = Verification {
+        snapshot: promised.map_or_else(|| file_stem(path), |p| p.id.clone()),
+        archive: RecordPath::new(path),
+        depth: if depth == Depth::Index { "index" } else { "data" }.into(),
+        ..Verification::default()
+    };
+    let looked = look(path, promised, depth, progress, &mut found);
+    let mut noted = Ok(());
+    match looked {
+        Ok(Some((length, digest))) => {
+            found.ok = Some(found.damage.is_empty());
+            noted = note(&found, path, length, digest, now);
+        }
+        Ok(None) => found.ok = Some(found.damage.is_empty()),
+        Err(Error::Archive { why, .. }) => {
+            found.ok = Some(false);
+            found.damage.push(Damage { path: RecordPath::new("<index>"), what: "index".into(), why: Some(why) });
+            // An index that cannot be read has no digest; a length that fits keeps an older verdict from counting.
+            if let Ok(meta) = std::fs::metadata(path) {
+                noted = note(&found, path, meta.len(), Digest([0; 32]), now);
+            }
+        }
+        Err(e) => found.error = Some(e.to_string()),
+    }
+    (found, noted)
+}
+
+fn note(found: &Verification, path: &Path, length: u64, digest: Digest, now: Timestamp) -> Result<()> {
+    if found.depth != "data" {
+        return Ok(());
+    }
+    Seal { time: now, depth: found.depth.clone(), ok: found.ok == Some(true), sha256_toc: digest.to_string(), archive_bytes: length }.write(path)
+}
+
+/// The archive's length and index digest where it has one.
+fn look(
+    path: &Path,
+    promised: Option<&Snapshot>,
+    depth: Depth,
+    progress: &(dyn Fn(u64) + Sync),
+    found: &mut Verification,
+) -> Result<Option<(u64, Digest)>> {
+    let archive = Archive::open(path)?;
+    let ours = match &archive {
+        Some(archive) => archive.head()?.is_some(),
+        None => false,
+    };
+    let Some(archive) = archive.filter(|_| ours) else {
+        let foreign = Foreign::open(path, progress)?;
+        found.depth = "stream".into();
+        found.files = foreign.files();
+        found.bytes = foreign.bytes;
+        found.warnings.push("no digests in it: it reads to its end, which does not prove that nobody changed it".into());
+        found.damage = foreign.damage;
+        if promised.is_some_and(|p| p.sha256_toc.is_some()) {
+            found.damage.push(Damage {
+                path: RecordPath::new("<index>"),
+                what: "record".into(),
+                why: Some("its record promises an index, which is not there".into()),
+            });
+        }
+        return Ok(None);
+    };
+    let (index, digest) = archive.index()?;
+    found.snapshot = index.head.snapshot.id.clone();
+    if let Some(promised) = promised {
+        let says = |why: &str| Damage { path: RecordPath::new("<index>"), what: "record".into(), why: Some(why.into()) };
+        if promised.id != index.head.snapshot.id {
+            found.damage.push(says("it is another snapshot than its record says"));
+        }
+        if promised.sha256_toc.as_ref().is_some_and(|hex| *hex != digest.to_string()) {
+            found.damage.push(says("its index is not the one that its record promises"));
+        }
+    }
+    match depth {
+        Depth::Index => {
+            let files = index.entries.iter().filter(|e| matches!(e.node.kind, Kind::File { .. }));
+            found.files = files.count() as u64;
+        }
+        Depth::Data => {
+            let verified = archive.verify(&index, progress)?;
+            (found.files, found.bytes) = (verified.files, verified.bytes);
+            found.damage.extend(verified.damage);
+        }
+    }
+    Ok(Some((archive.length(), digest)))
+}
+
+/// What a verification means for the exit code.
+impl From<&Verification> for Verdict {
+    fn from(found: &Verification) -> Verdict {
+        match found.ok {
+            Some(true) => Verdict::Yes,
+            Some(false) => Verdict::No,
+            None => Verdict::Unknown,
+        }
+    }
+}
