@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long a command that was told to end (TERM) may take before its group is killed.
 const TERM_TO_KILL: Duration = Duration::from_secs(2);
+/// The same for a question, which has nothing to clean up and somebody who waits for it.
+const TERM_TO_KILL_QUESTION: Duration = Duration::from_millis(200);
 /// How long output may still come in after the command itself has ended: somebody it left behind may hold the pipe forever.
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
 /// More output than this is not kept.
@@ -83,7 +85,8 @@ pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: 
         Err(why) => return ran(Ended::NotRun(why), Vec::new()),
     };
     let kept = child.stdout.take().map(read_aside);
-    let status = wait(&mut child, began, deadline);
+    let patience = if output == Output::Kept { TERM_TO_KILL_QUESTION } else { TERM_TO_KILL };
+    let status = wait(&mut child, began, deadline, patience);
     let stdout = kept.map(|kept| collect(&kept)).unwrap_or_default();
     ran(
         match status {
@@ -123,7 +126,7 @@ fn resolve(root: &Path, program: &str) -> PathBuf {
 }
 
 /// Waits until the deadline; then ends the group of the command. `None`: it had to be ended.
-fn wait(child: &mut Child, began: Instant, deadline: Duration) -> io::Result<Option<std::process::ExitStatus>> {
+fn wait(child: &mut Child, began: Instant, deadline: Duration, patience: Duration) -> io::Result<Option<std::process::ExitStatus>> {
     let mut pause = Duration::from_millis(1);
     while began.elapsed() < deadline {
         if let Some(status) = child.try_wait()? {
@@ -143,7 +146,7 @@ fn wait(child: &mut Child, began: Instant, deadline: Duration) -> io::Result<Opt
     let told = Instant::now();
     let ended =
         || !matches!(rustix::process::waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT), Ok(None));
-    while !ended() && told.elapsed() < TERM_TO_KILL {
+    while !ended() && told.elapsed() < patience {
         thread::sleep(Duration::from_millis(5));
     }
     signal(Signal::KILL);
