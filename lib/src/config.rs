@@ -3,6 +3,8 @@
 //! Nothing is guessed: an unknown key is an error that names its line and the nearest known key. Commands run from this file
 //! only, so a file that others may write is refused.
 
+mod describe;
+
 use crate::error::{Error, Named, Result};
 use crate::health::Probe;
 use crate::restore::Verify;

@@ -5,6 +5,7 @@
 //! service alone; never anything that merely contains a word.
 
 mod command;
+pub mod outcome;
 mod process;
 
 use command::Output;
