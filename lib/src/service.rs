@@ -538,3 +538,6 @@ impl Watch {
 pub(crate) fn millis(since: Instant) -> u64 {
     since.elapsed().as_millis() as u64
 }
+
+#[cfg(test)]
+mod tests;
