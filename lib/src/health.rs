@@ -328,3 +328,6 @@ fn keep_worse(known: &mut Reading<bool>, said: Reading<bool>) {
         *known = said;
     }
 }
+
+#[cfg(test)]
+mod tests;
