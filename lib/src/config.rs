@@ -3,13 +3,16 @@
 //! Nothing is guessed: an unknown key is an error that names its line and the nearest known key. Commands run from this file
 //! only, so a file that others may write is refused.
 
+mod describe;
+
 use crate::error::{Error, Named, Result};
 use crate::health::Probe;
 use crate::restore::Verify;
 use crate::scope::{CaptureRules, Scopes};
 use crate::service::{Control, UnitCommands, UnitKind, Units};
 use crate::time::Span;
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -182,7 +185,11 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
     let store = store.map(|store| std::path::absolute(&store).named("resolve", &store)).transpose()?;
     let name = match name {
         Some(name) => name,
-        None => root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_else(|| "root".into()),
+        None => {
+            let folder = root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            // A hidden folder may hold a service; its archives are not hidden.
+            Some(folder.trim_start_matches(['.', '-']).to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "root".into())
+        }
     };
     // The name becomes file names and a folder in the archive.
     if name.is_empty() || name.len() > 100 || name.starts_with(['.', '-']) || name.contains(['/', '\\']) || name.chars().any(char::is_control) {
@@ -203,6 +210,7 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
     };
     fill(&mut config);
     config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;
+    config.control.check().map_err(|why| Error::Config(format!("[control]: {why}")))?;
     if let Some(store) = &config.store
         && let Some(inside) = config.scopes.full().iter().find(|r| store.starts_with(config.root.join(r)))
     {
@@ -237,20 +245,27 @@ fn expand_home(path: &Path, overrides: &Overrides) -> Result<PathBuf> {
 
 /// `eco.toml:12: unknown field `stor`, did you mean 'store'?`
 fn describe(file: &Path, text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let mut line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let message = error.message().lines().next().unwrap_or("cannot be understood");
-    let mut said = format!("{}:{line}: {message}", file.display());
+    let mut nearest = None;
     // serde lists what it knows: "unknown field `stor`, expected one of `name`, `root`, `store`".
     if message.starts_with("unknown field") || message.starts_with("unknown variant") {
         let mut names = message.split('`').skip(1).step_by(2);
-        if let Some(wrong) = names.next()
-            && let Some(near) =
-                names.filter(|known| strsim::damerau_levenshtein(wrong, known) <= 3).min_by_key(|known| strsim::damerau_levenshtein(wrong, known))
-        {
-            said.push_str(&format!("; did you mean `{near}`?"));
+        if let Some(wrong) = names.next() {
+            // Of a key in a table that is read whole, only the table's place is known.
+            line += text.lines().skip(line - 1).position(|line| mentions(line, wrong)).unwrap_or(0);
+            nearest =
+                names.filter(|known| strsim::damerau_levenshtein(wrong, known) <= 3).min_by_key(|known| strsim::damerau_levenshtein(wrong, known));
         }
     }
-    said
+    let hint = nearest.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    format!("{}:{line}: {message}{hint}", file.display())
+}
+
+/// Whether a line sets this key, or has it in its header, or names it as a value.
+fn mentions(line: &str, word: &str) -> bool {
+    let line = line.split(" #").next().unwrap_or(line);
+    line.split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'))).any(|part| part == word)
 }
 
 impl<'de> Deserialize<'de> for UnitKind {
@@ -275,7 +290,7 @@ impl<'de> Deserialize<'de> for UnitKind {
                             OneUnit::Commands(commands) => {
                                 kind.one.insert(key, commands);
                             }
-                            OneUnit::Other(_) => return Err(A::Error::unknown_field(&key, &["disable", "enable", "revert"])),
+                            OneUnit::Other => return Err(A::Error::unknown_field(&key, &["disable", "enable", "revert"])),
                         },
                     }
                 }
@@ -288,9 +303,48 @@ impl<'de> Deserialize<'de> for UnitKind {
 }
 
 /// Under `[automation]` a table is one unit; anything else is a mistyped key.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum OneUnit {
     Commands(UnitCommands),
-    Other(IgnoredAny),
+    Other,
 }
+
+impl<'de> Deserialize<'de> for OneUnit {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<OneUnit, D::Error> {
+        struct Either;
+
+        // Written out, because an untagged enum would forget which key inside the table is wrong, and where.
+        impl<'de> Visitor<'de> for Either {
+            type Value = OneUnit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of commands")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneUnit, A::Error> {
+                UnitCommands::deserialize(MapAccessDeserializer::new(map)).map(OneUnit::Commands)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OneUnit, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(OneUnit::Other)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<OneUnit, E> {
+                Ok(OneUnit::Other)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<OneUnit, E> {
+                Ok(OneUnit::Other)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<OneUnit, E> {
+                Ok(OneUnit::Other)
+            }
+        }
+
+        from.deserialize_any(Either)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,34 @@
 //! The running service: stopped, started, and its units disabled, enabled and reverted, through the commands of `eco.toml`.
+//!
+//! A stop ends with proof: the processes that were seen before are gone, by their number and the moment at which they began.
+//! What is signalled is exactly what the pid file or the process rule names, and its process group where that belongs to the
+//! service alone; never anything that merely contains a word.
 
+mod command;
+pub mod outcome;
+mod process;
+
+use command::Output;
+pub use command::{Ended, Ran};
+pub use process::{Holder, Process};
+
+use crate::error::{Error, Result};
+use crate::record::Scope;
 use crate::time::Span;
+use process::Stat;
+use rustix::process::{Pid, Signal};
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a command may take where the configuration does not say.
+pub const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the service may take to end by itself, where `[control] grace` does not say.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// How often it is looked whether a process is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A command as an argument vector; never a shell string.
 pub type Argv = Vec<String>;
@@ -71,3 +96,448 @@ pub struct Units {
     /// Experiments.
     pub experiment: UnitKind,
 }
+
+impl Control {
+    /// Whether the service can be told apart by these rules.
+    ///
+    /// # Errors
+    /// A sentence about the rule that would match nothing, or anything.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(rule) = &self.process {
+            if rule.exe.is_empty() {
+                return Err("process needs an exe: the program's path or its file name".into());
+            }
+            process::matches(rule, std::process::id())?;
+        }
+        Ok(())
+    }
+}
+
+impl Units {
+    /// The commands of one unit: its own, and those of its kind for what it does not have itself.
+    fn commands(&self, unit: &Scope) -> Option<UnitCommands> {
+        let of_kind = |kind: &UnitKind, id: &str| {
+            let mut commands = kind.one.get(id).cloned().unwrap_or_default();
+            for (own, every) in
+                [(&mut commands.disable, &kind.every.disable), (&mut commands.enable, &kind.every.enable), (&mut commands.revert, &kind.every.revert)]
+            {
+                if own.is_empty() {
+                    own.clone_from(every);
+                }
+            }
+            commands
+        };
+        match unit {
+            Scope::Full | Scope::Config(_) => None,
+            Scope::Module(id) => self.module.get(id).cloned(),
+            Scope::Automation(id) => Some(of_kind(&self.automation, id)),
+            Scope::Optimization(id) => Some(of_kind(&self.optimization, id)),
+            Scope::Experiment(id) => Some(of_kind(&self.experiment, id)),
+        }
+    }
+}
+
+/// What is done to a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitVerb {
+    /// Switched off.
+    Disable,
+    /// Switched on again.
+    Enable,
+    /// What it did is taken back.
+    Revert,
+}
+
+impl UnitVerb {
+    /// The word, as `eco.toml` and records write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            UnitVerb::Disable => "disable",
+            UnitVerb::Enable => "enable",
+            UnitVerb::Revert => "revert",
+        }
+    }
+}
+
+/// Whether the service runs, by its pid file or its process rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// It runs; its first process first.
+    Running(Vec<Process>),
+    /// It does not; with a sentence about a pid file that is out of date.
+    Stopped(Option<String>),
+    /// It cannot be told, and why.
+    Unknown(String),
+}
+
+impl State {
+    /// The number of the service's first process.
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            State::Running(processes) => processes.first().map(|process| process.pid),
+            _ => None,
+        }
+    }
+}
+
+/// What is known after a stop.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Proof {
+    /// It was seen and is gone, or it was not running.
+    Proven,
+    /// The stop command said that it did it; nobody could check, and why.
+    NotProven(String),
+    /// It still runs, or the stop command failed and nothing shows that it worked all the same.
+    Failed(String),
+}
+
+/// A stop and how it ended.
+#[derive(Clone, Debug)]
+pub struct Stopped {
+    /// What is known now.
+    pub proof: Proof,
+    /// The process that ran before.
+    pub pid: Option<u32>,
+    /// What else there is to say, in one sentence.
+    pub note: Option<String>,
+    /// What the stop command took of the time; 0 without one.
+    pub command_ms: u64,
+    /// From the first look to the proof.
+    pub took_ms: u64,
+}
+
+/// A start and how it ended.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Whether the start command ended well, or the service ran already.
+    pub ok: bool,
+    /// The process that runs now, if it is already seen.
+    pub pid: Option<u32>,
+    /// What there is to say, in one sentence.
+    pub note: Option<String>,
+    /// What the start command took; 0 if it was not needed.
+    pub command_ms: u64,
+    /// From the first look to the last.
+    pub took_ms: u64,
+}
+
+/// One service: where it lives, and how it is controlled.
+#[derive(Clone, Debug)]
+pub struct Service {
+    root: PathBuf,
+    control: Control,
+    units: Units,
+}
+
+impl Service {
+    /// The service in `root` (absolute).
+    pub fn new(root: &Path, control: &Control, units: &Units) -> Service {
+        Service { root: root.to_owned(), control: control.clone(), units: units.clone() }
+    }
+
+    /// The ecosystem's root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether there is a pid file or a process rule to find the service by.
+    pub fn can_find(&self) -> bool {
+        self.control.pidfile.is_some() || self.control.process.is_some()
+    }
+
+    /// Whether there is any way to stop it.
+    pub fn can_stop(&self) -> bool {
+        !self.control.stop.is_empty() || self.can_find()
+    }
+
+    /// Whether there is a command to start it.
+    pub fn can_start(&self) -> bool {
+        !self.control.start.is_empty()
+    }
+
+    /// Runs a command in the ecosystem's root. Its output goes to our stderr; `env` comes on top of our own environment. After
+    /// `deadline` its process group gets TERM, and KILL two seconds later. Only the command itself is waited for.
+    pub fn run(&self, argv: &[String], env: &[(&str, &str)], deadline: Duration) -> Ran {
+        command::run(&self.root, argv, env, deadline, Output::ToStderr)
+    }
+
+    /// As [`Service::run`], with the output in [`Ran::stdout`].
+    pub(crate) fn ask(&self, argv: &[String], deadline: Duration) -> Ran {
+        command::run(&self.root, argv, &[], deadline, Output::Kept)
+    }
+
+    /// Whether the service runs now.
+    pub fn find(&self) -> State {
+        let rule = self.control.process.as_ref();
+        let by_file = self.control.pidfile.as_ref().map(|path| process::by_pidfile(&self.root.join(path), rule));
+        match (by_file, rule) {
+            (Some(running @ State::Running(_)), _) => running,
+            // A pid file may be lost or late while its service runs; with a rule it can still be found.
+            (Some(other), Some(rule)) => match process::by_rule(rule) {
+                State::Stopped(_) if matches!(other, State::Stopped(_)) => other,
+                found => found,
+            },
+            (Some(other), None) => other,
+            (None, Some(rule)) => process::by_rule(rule),
+            (None, None) => State::Unknown("[control] has no pidfile and no process to find the service by".into()),
+        }
+    }
+
+    /// The processes of the service and those below it, for measuring.
+    pub(crate) fn family(&self) -> BTreeSet<u32> {
+        match self.find() {
+            State::Running(found) => process::with_descendants(&found, &process::all().unwrap_or_default()),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Who holds something open below these roots (absolute paths): files written now would be lost in a swap. Complete for
+    /// root only; other users' processes do not show what they hold.
+    pub fn holders(&self, roots: &[PathBuf]) -> Vec<Holder> {
+        process::holders(roots)
+    }
+
+    /// Stops the service: the stop command, then a wait for what was seen running; TERM when `[control] grace` is over, KILL
+    /// when it is over again, both to the service's own processes only. The command is run even if nothing runs, because a
+    /// supervisor may be about to start it again.
+    pub fn stop(&self, env: &[(&str, &str)]) -> Stopped {
+        let began = Instant::now();
+        let grace = self.control.grace.map_or(GRACE, |span| span.0);
+        let before = self.find();
+        let mut watch = Watch::new(&before);
+        let mut notes = Vec::new();
+        if let State::Stopped(Some(why)) = &before {
+            notes.push(why.clone());
+        }
+        let ran = (!self.control.stop.is_empty()).then(|| {
+            // Where the process can be watched, its grace is also the command's: what hangs there will not stop it any more.
+            let limit = if watch.processes.is_empty() { grace.max(COMMAND_DEADLINE) } else { grace };
+            self.run(&self.control.stop, env, limit)
+        });
+        let failed = ran.as_ref().and_then(Ran::why);
+        let ended = |proof, notes: Vec<String>| Stopped {
+            proof,
+            pid: before.pid(),
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            command_ms: ran.as_ref().map_or(0, |ran| ran.took_ms),
+            took_ms: millis(began),
+        };
+        if let State::Unknown(why) = &before {
+            let proof = match failed {
+                Some(failed) => Proof::Failed(format!("the stop command failed: {failed}")),
+                None if ran.is_none() => Proof::Failed(format!("there is no stop command, and {why}")),
+                None => Proof::NotProven(why.clone()),
+            };
+            return ended(proof, notes);
+        }
+        if let Err(why) = watch.see_out(began, grace, ran.is_some(), &mut notes) {
+            notes.extend(failed);
+            return ended(Proof::Failed(why), notes);
+        }
+        notes.extend(failed.map(|failed| format!("it is stopped, although {failed}")));
+        notes.extend(watch.left_behind());
+        match self.find() {
+            State::Running(again) if !again.iter().all(|process| watch.seen.contains(process)) => {
+                let pid = again.first().map_or(0, |process| process.pid);
+                ended(Proof::Failed(format!("it runs again as process {pid}: something restarts it")), notes)
+            }
+            _ => ended(Proof::Proven, notes),
+        }
+    }
+
+    /// Starts the service, unless it runs. Whether it is well is not asked here.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where no start command is configured.
+    pub fn start(&self, env: &[(&str, &str)]) -> Result<Started> {
+        if !self.can_start() {
+            return Err(Error::Usage("[control] has no start command in eco.toml".into()));
+        }
+        let began = Instant::now();
+        if let State::Running(processes) = self.find() {
+            let pid = processes.first().map(|process| process.pid);
+            return Ok(Started { ok: true, pid, note: Some("it was running already".into()), command_ms: 0, took_ms: millis(began) });
+        }
+        let ran = self.run(&self.control.start, env, COMMAND_DEADLINE);
+        let note = ran.why().map(|why| format!("the start command failed: {why}"));
+        Ok(Started { ok: ran.ok(), pid: self.find().pid(), note, command_ms: ran.took_ms, took_ms: millis(began) })
+    }
+
+    /// Looks until the service is seen running, at most so long.
+    pub fn wait_running(&self, limit: Duration) -> State {
+        let began = Instant::now();
+        loop {
+            let state = self.find();
+            if matches!(state, State::Running(_)) || !self.can_find() || began.elapsed() >= limit {
+                return state;
+            }
+            thread::sleep(LOOK_EVERY * 2);
+        }
+    }
+
+    /// Whether a unit has a command for this.
+    pub fn has_unit_command(&self, verb: UnitVerb, unit: &Scope) -> bool {
+        self.unit_command(verb, unit).is_ok()
+    }
+
+    /// Switches a unit off or on, or takes back what it did, through its command; `{id}` in an argument becomes the unit's id
+    /// and stays inside that argument.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the configuration has no such command for the unit.
+    pub fn unit(&self, verb: UnitVerb, unit: &Scope, env: &[(&str, &str)]) -> Result<Ran> {
+        Ok(self.run(&self.unit_command(verb, unit)?, env, COMMAND_DEADLINE))
+    }
+
+    fn unit_command(&self, verb: UnitVerb, unit: &Scope) -> Result<Argv> {
+        let word = verb.word();
+        let Some(id) = unit.id().filter(|_| !matches!(unit, Scope::Config(_))) else {
+            return Err(Error::Usage(format!("cannot {word} {unit}: only modules, automations, optimizations and experiments have commands")));
+        };
+        let Some(commands) = self.units.commands(unit) else {
+            let known: Vec<&str> = self.units.module.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "it has none".into() } else { format!("it has {}", known.join(", ")) };
+            return Err(Error::Usage(format!("eco.toml has no module '{}'; {known}", id.escape_debug())));
+        };
+        let argv = match verb {
+            UnitVerb::Disable => commands.disable,
+            UnitVerb::Enable => commands.enable,
+            UnitVerb::Revert => commands.revert,
+        };
+        if argv.is_empty() {
+            let section = if matches!(unit, Scope::Module(_)) { format!("[module.{id}]") } else { format!("[{}]", unit.kind()) };
+            return Err(Error::Usage(format!("{section} has no '{word}' command in eco.toml")));
+        }
+        Ok(argv.iter().map(|argument| argument.replace("{id}", id)).collect())
+    }
+}
+
+/// What must be gone before a stop is proven.
+struct Watch {
+    /// Still to be gone.
+    processes: Vec<Process>,
+    /// Everything that was ever watched.
+    seen: BTreeSet<Process>,
+    /// Process groups that hold nothing but the service.
+    groups: Vec<u32>,
+    /// Children outside those groups: not ours to end, but worth naming.
+    apart: Vec<Process>,
+    /// Whether the service is something that we run under.
+    above_us: bool,
+}
+
+impl Watch {
+    fn new(state: &State) -> Watch {
+        let found = if let State::Running(found) = state { found.clone() } else { Vec::new() };
+        let table: Vec<Stat> = if found.is_empty() {
+            Vec::new()
+        } else {
+            // Where processes cannot be listed, those that were found still can be looked at.
+            process::all().unwrap_or_else(|_| found.iter().filter_map(|process| process::look(process.pid)).collect())
+        };
+        let ours = process::our_line();
+        let family = process::with_descendants(&found, &table);
+        let is_found = |pid: u32| found.iter().any(|process| process.pid == pid);
+        let mut groups: Vec<u32> = table.iter().filter(|stat| is_found(stat.process.pid)).map(|stat| stat.group).filter(|group| *group > 1).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        // A script may have started an editor in the same group: then only the service's own processes are signalled.
+        groups.retain(|group| {
+            let mut members = table.iter().filter(|stat| stat.group == *group && !stat.ended).map(|stat| stat.process.pid);
+            let alone = is_found(*group) || members.clone().all(|pid| family.contains(&pid));
+            alone && !members.any(|pid| ours.contains(&pid))
+        });
+        let in_group = |stat: &&Stat| groups.contains(&stat.group) || is_found(stat.process.pid);
+        let alive = || table.iter().filter(|stat| !stat.ended);
+        let processes: Vec<Process> = alive().filter(in_group).map(|stat| stat.process).collect();
+        let apart = alive().filter(|stat| family.contains(&stat.process.pid) && !in_group(stat)).map(|stat| stat.process).collect();
+        Watch {
+            seen: processes.iter().copied().collect(),
+            processes,
+            groups,
+            apart,
+            above_us: found.iter().any(|process| ours.contains(&process.pid)),
+        }
+    }
+
+    /// Waits until nothing is left, and helps where a grace is over.
+    fn see_out(&mut self, began: Instant, grace: Duration, asked: bool, notes: &mut Vec<String>) -> std::result::Result<(), String> {
+        if asked && self.gone_by(began + grace) {
+            return Ok(());
+        }
+        if self.above_us {
+            return Err("it is still there, and this program runs under it, so it is not ended by force".into());
+        }
+        for (signal, name) in [(Signal::TERM, "TERM"), (Signal::KILL, "KILL")] {
+            if self.processes.is_empty() {
+                return Ok(());
+            }
+            notes.push(match (asked, signal == Signal::TERM) {
+                (false, true) => "ended with TERM".into(),
+                _ => format!("it did not end within {}, so it got {name}", Span(grace)),
+            });
+            self.signal(signal);
+            // KILL needs no consent, only the kernel's time.
+            if self.gone_by(Instant::now() + if signal == Signal::KILL { grace.max(Duration::from_secs(5)) } else { grace }) {
+                return Ok(());
+            }
+        }
+        let pids: Vec<String> = self.processes.iter().map(|process| process.pid.to_string()).collect();
+        Err(format!("process {} is still there after KILL", pids.join(", ")))
+    }
+
+    fn gone_by(&mut self, limit: Instant) -> bool {
+        loop {
+            self.processes.retain(|process| process.is_alive());
+            if self.processes.is_empty() {
+                // Somebody may have been forked since the list was made.
+                self.look_again();
+            }
+            if self.processes.is_empty() {
+                return true;
+            }
+            if Instant::now() >= limit {
+                return false;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn look_again(&mut self) {
+        if self.groups.is_empty() {
+            return;
+        }
+        let members = process::all().unwrap_or_default().into_iter().filter(|stat| !stat.ended && self.groups.contains(&stat.group));
+        self.processes = members.map(|stat| stat.process).collect();
+        self.seen.extend(&self.processes);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Looked at again right before: a number, of a process or of a group, may be somebody else's by now.
+        let alive = self.processes.iter().filter_map(|process| process::look(process.pid).filter(|stat| stat.process == *process));
+        let (grouped, single): (Vec<Stat>, Vec<Stat>) = alive.partition(|stat| self.groups.contains(&stat.group));
+        let groups: BTreeSet<u32> = grouped.iter().map(|stat| stat.group).collect();
+        // One that ends just now is what we want; one that we may not signal shows in the proof. A stopped process hears TERM
+        // only when it goes on.
+        for signal in [signal, Signal::CONT] {
+            for group in groups.iter().filter_map(|group| i32::try_from(*group).ok().and_then(Pid::from_raw)) {
+                let _ = rustix::process::kill_process_group(group, signal);
+            }
+            for pid in single.iter().filter_map(|stat| stat.process.number()) {
+                let _ = rustix::process::kill_process(pid, signal);
+            }
+        }
+    }
+
+    fn left_behind(&self) -> Option<String> {
+        let left: Vec<String> = self.apart.iter().filter(|process| process.is_alive()).map(|process| process.pid.to_string()).collect();
+        (!left.is_empty()).then(|| format!("process {}, started by it in a group of its own, still runs", left.join(", ")))
+    }
+}
+
+pub(crate) fn millis(since: Instant) -> u64 {
+    since.elapsed().as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -291,13 +291,21 @@ impl Tool {
         self.output.is_human()
     }
 
-    /// From here on this program changes something: it goes on when its reader leaves, and then ends with 3. The first INT or
-    /// TERM is only remembered, for [`Tool::stop_flag`].
+    /// From here on this program changes something: it goes on when its reader leaves, and then ends with 3. Signals are
+    /// remembered as by [`Tool::catch_signals`].
     ///
     /// # Errors
     /// [`Error::Other`] if signal handlers cannot be set.
     pub fn changes_something(&mut self) -> Result<()> {
         self.output.changes_something();
+        self.catch_signals()
+    }
+
+    /// From here on the first INT, TERM or HUP is only remembered, for [`Tool::stop_flag`]; the second ends the program.
+    ///
+    /// # Errors
+    /// [`Error::Other`] if signal handlers cannot be set.
+    pub fn catch_signals(&mut self) -> Result<()> {
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
             // The second signal ends the program in the ordinary way.
             signal_hook::flag::register_conditional_default(signal, self.stop.clone())

@@ -1,0 +1,184 @@
+//! What each section of `eco.toml` resolves to, for the person who wrote it.
+
+use super::Config;
+use crate::scope::SqliteMode;
+use crate::service::{Argv, COMMAND_DEADLINE, GRACE, UnitCommands, UnitKind};
+use crate::time::Span;
+use crate::verdict::Verdict;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+impl Config {
+    /// One block of lines per section. The verdict is *no* where something that the file names is not there; those lines end
+    /// with `(not there)`.
+    pub fn describe(&self) -> (String, Verdict) {
+        let mut text = Text { lines: String::new(), root: &self.root, missing: false };
+        text.ecosystem(self);
+        text.scopes(self);
+        text.units(self);
+        text.service(self);
+        (text.lines, Verdict::from(!text.missing))
+    }
+}
+
+struct Text<'a> {
+    lines: String,
+    root: &'a Path,
+    missing: bool,
+}
+
+impl Text<'_> {
+    fn section(&mut self, name: &str) {
+        let blank = if self.lines.is_empty() { "" } else { "\n" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.lines, "{blank}[{name}]");
+    }
+
+    fn line(&mut self, key: &str, value: impl AsRef<str>) {
+        let value: String = value.as_ref().chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+        let _ = writeln!(self.lines, "  {key:<10} {value}");
+    }
+
+    /// A path as it will be used, and whether it is there.
+    fn path(&mut self, path: &Path) -> String {
+        let whole = self.root.join(path);
+        let there = whole.exists();
+        self.missing |= !there;
+        format!("{}{}", whole.display(), if there { "" } else { " (not there)" })
+    }
+
+    fn command(&mut self, key: &str, argv: &Argv) {
+        let Some((program, arguments)) = argv.split_first() else { return };
+        let program = if program.contains('/') { self.path(Path::new(program)) } else { format!("{program} (from PATH)") };
+        let arguments: String = arguments.iter().map(|argument| format!(" {argument:?}")).collect();
+        self.line(key, program + &arguments);
+    }
+
+    fn ecosystem(&mut self, config: &Config) {
+        self.section("ecosystem");
+        self.line("file", config.file.as_ref().map_or("none: the command line alone".into(), |file| file.display().to_string()));
+        self.line("name", &config.name);
+        self.line("root", config.root.display().to_string());
+        self.line(
+            "store",
+            match &config.store {
+                Some(store) if store.exists() => store.display().to_string(),
+                Some(store) => format!("{} (will be made)", store.display()),
+                None => "none: give --store DIR".into(),
+            },
+        );
+        self.section("snapshot");
+        self.line("exclude", list(&config.capture.exclude));
+        self.line("preserve", list(&config.capture.preserve));
+        self.line(
+            "sqlite",
+            match config.capture.sqlite {
+                SqliteMode::Online => "online: databases in use are copied through SQLite's own backup",
+                SqliteMode::Bytes => "bytes: databases are copied byte by byte",
+            },
+        );
+    }
+
+    fn roots(&mut self, roots: &[PathBuf]) -> String {
+        let shown: Vec<String> = roots
+            .iter()
+            .map(|root| {
+                let there = self.root.join(root).exists();
+                // A root that does not exist yet may be one that a rollback brings back: said, but no fault.
+                format!("{}{}", root.display(), if there { "" } else { " (not there now)" })
+            })
+            .collect();
+        list(&shown)
+    }
+
+    fn scopes(&mut self, config: &Config) {
+        self.section("scopes");
+        let full = self.roots(&config.scopes.full());
+        self.line("full", full);
+        if let Some(roots) = config.scopes.roots(&crate::record::Scope::Config(None)) {
+            let roots = self.roots(&roots);
+            self.line("config", roots);
+        }
+    }
+
+    fn units(&mut self, config: &Config) {
+        for (id, commands) in &config.units.module {
+            self.section(&format!("module.{id}"));
+            let roots = config.scopes.roots(&crate::record::Scope::Module(id.clone())).unwrap_or_default();
+            let roots = self.roots(&roots);
+            self.line("roots", roots);
+            self.line("critical", if config.units.critical.contains(id) { "yes" } else { "no" });
+            self.commands(commands);
+        }
+        let kinds =
+            [("automation", &config.units.automation), ("optimization", &config.units.optimization), ("experiment", &config.units.experiment)];
+        for (name, kind) in kinds.into_iter().filter(|(_, kind)| **kind != UnitKind::default()) {
+            if kind.every != UnitCommands::default() {
+                self.section(name);
+                self.commands(&kind.every);
+            }
+            for (id, commands) in &kind.one {
+                self.section(&format!("{name}.{id}"));
+                self.commands(commands);
+            }
+        }
+    }
+
+    fn commands(&mut self, commands: &UnitCommands) {
+        self.command("disable", &commands.disable);
+        self.command("enable", &commands.enable);
+        self.command("revert", &commands.revert);
+    }
+
+    fn service(&mut self, config: &Config) {
+        let control = &config.control;
+        self.section("control");
+        self.command("stop", &control.stop);
+        self.command("start", &control.start);
+        if control.start.is_empty() {
+            self.line("start", "none: a rollback leaves starting to you");
+        }
+        // Not there is the ordinary state of a pid file.
+        if let Some(pidfile) = &control.pidfile {
+            self.line("pidfile", self.root.join(pidfile).display().to_string());
+        }
+        if let Some(rule) = &control.process {
+            self.line("process", format!("{} with arguments matching {}", rule.exe, list(&rule.args)));
+        }
+        if control.pidfile.is_none() && control.process.is_none() {
+            self.line("proof", "none: without a pidfile or process a stop cannot be proven");
+        }
+        let grace = control.grace.unwrap_or(Span(GRACE));
+        self.line("grace", format!("{grace}, then TERM, {grace}, then KILL; commands have {}", Span(COMMAND_DEADLINE)));
+        for probe in &config.probes {
+            self.section("[probe]");
+            self.line("asks", probe.name());
+            match probe {
+                crate::health::Probe::Command { command, .. } => self.command("command", command),
+                crate::health::Probe::Sqlite { path, .. } | crate::health::Probe::File { path, .. } | crate::health::Probe::Json { path, .. } => {
+                    let path = self.path(path);
+                    self.line("path", path);
+                }
+                _ => {}
+            }
+            self.line("timeout", Span(probe.timeout()).to_string());
+        }
+        if config.probes.is_empty() {
+            self.section("[probe]");
+            self.line("asks", if control.pidfile.is_some() || control.process.is_some() { "process: nothing else is configured" } else { "nothing" });
+        }
+        self.section("verify");
+        if config.verify.command.is_empty() {
+            self.line("command", "none");
+        } else {
+            self.command("command", &config.verify.command);
+        }
+        self.line("health", config.verify.health.map_or("not waited for".into(), |limit| format!("within {limit}")));
+        self.section("retention");
+        self.line("safety", config.keep_safety.to_string());
+    }
+}
+
+fn list<T: AsRef<str>>(items: &[T]) -> String {
+    if items.is_empty() { "nothing".into() } else { items.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ") }
+}

@@ -1,0 +1,250 @@
+use super::*;
+use crate::record::Scope;
+use crate::scope::SqliteMode;
+use crate::service::ProcessMatch;
+use crate::verdict::Verdict;
+use std::os::unix::fs::PermissionsExt;
+
+struct World(tempfile::TempDir);
+
+impl World {
+    fn new() -> World {
+        World(tempfile::tempdir().unwrap())
+    }
+
+    /// The folder as the system knows it: a temporary folder may lie behind a link.
+    fn folder(&self) -> PathBuf {
+        fs::canonicalize(self.0.path()).unwrap()
+    }
+
+    fn load(&self, text: &str, overrides: &Overrides) -> Result<Config> {
+        let file = self.folder().join("eco.toml");
+        fs::write(&file, text).unwrap();
+        load(&file, overrides)
+    }
+
+    fn config(&self, text: &str) -> Config {
+        self.load(text, &Overrides::default()).unwrap()
+    }
+
+    /// The message, without the file's name in front.
+    fn refuses(&self, text: &str) -> String {
+        let error = self.load(text, &Overrides::default()).unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{error:?}");
+        let said = error.to_string();
+        said.split_once("eco.toml:").map_or(said.clone(), |(_, rest)| rest.trim().to_owned())
+    }
+}
+
+const WHOLE: &str = r#"
+[ecosystem]
+name  = "shop"
+root  = "srv"
+store = "backups"
+
+[snapshot]
+exclude  = ["*.tmp"]
+preserve = ["logs/**"]
+sqlite   = "bytes"
+
+[scopes]
+data   = ["data"]
+config = ["config", "etc/limits.yaml"]
+
+[module.learning]
+roots    = ["feature-01", "data/learning"]
+critical = true
+disable  = ["bin/ctl", "off", "{id}"]
+
+[automation]
+disable = ["bin/ctl", "stop", "{id}"]
+[automation.nightly]
+disable = ["crontab", "-r"]
+[optimization]
+revert = ["bin/ctl", "revert", "{id}"]
+[experiment.exp-7]
+disable = ["bin/ctl", "end", "{id}"]
+
+[control]
+stop    = ["systemctl", "stop", "shop"]
+start   = ["systemctl", "start", "shop"]
+process = { exe = "python3", args = ["*shop.py"] }
+grace   = "3s"
+
+[[probe]]
+kind = "process"
+[[probe]]
+kind = "command"
+command = ["bin/health"]
+[[probe]]
+kind = "http"
+url = "http://127.0.0.1:8080/health"
+timeout = "2s"
+[[probe]]
+kind = "tcp"
+address = "127.0.0.1:8080"
+[[probe]]
+kind = "file"
+path = "run/beat"
+max_age = "90s"
+[[probe]]
+kind = "json"
+path = "run/status.json"
+[[probe]]
+kind = "sqlite"
+path = "data/a.db"
+
+[verify]
+command = ["bin/selftest"]
+health  = "60s"
+
+[retention]
+safety = "3d"
+"#;
+
+#[test]
+fn every_section_becomes_what_its_module_owns() {
+    let world = World::new();
+    fs::create_dir(world.folder().join("srv")).unwrap();
+    let config = world.config(WHOLE);
+    assert_eq!((config.name.as_str(), &config.root), ("shop", &world.folder().join("srv")));
+    assert_eq!(config.store().unwrap(), world.folder().join("backups"));
+    assert_eq!((config.capture.sqlite, config.capture.preserve.len()), (SqliteMode::Bytes, 1));
+    assert_eq!(config.scopes.full(), ["config", "data", "etc/limits.yaml", "feature-01"].map(PathBuf::from));
+    assert_eq!(config.scopes.roots(&Scope::Module("learning".into())).unwrap().len(), 2);
+    assert_eq!(config.units.critical, ["learning"]);
+    assert_eq!(config.units.module["learning"].disable, ["bin/ctl", "off", "{id}"]);
+    assert_eq!((config.units.automation.every.disable[1].as_str(), config.units.automation.one["nightly"].disable[0].as_str()), ("stop", "crontab"));
+    assert_eq!((config.units.experiment.every.disable.len(), config.units.experiment.one.len()), (0, 1));
+    assert_eq!(config.control.process, Some(ProcessMatch { exe: "python3".into(), args: vec!["*shop.py".into()] }));
+    assert_eq!(config.control.grace, Some(Span::seconds(3)));
+    let names: Vec<String> = config.probes.iter().map(Probe::name).collect();
+    assert_eq!(
+        names,
+        [
+            "process",
+            "command bin/health",
+            "http http://127.0.0.1:8080/health",
+            "tcp 127.0.0.1:8080",
+            "file run/beat",
+            "json run/status.json",
+            "sqlite data/a.db"
+        ]
+    );
+    assert_eq!((config.verify.health, config.keep_safety), (Some(Span::seconds(60)), Span::seconds(3 * 86_400)));
+}
+
+#[test]
+fn an_empty_file_describes_its_folder() {
+    let world = World::new();
+    let config = world.config("");
+    assert_eq!(config.root, world.folder());
+    assert_eq!(config.name, world.folder().file_name().unwrap().to_str().unwrap().trim_start_matches('.'));
+    assert_eq!((config.scopes.full().len(), config.keep_safety), (2, KEEP_SAFETY));
+    assert!(matches!(config.store(), Err(Error::Usage(said)) if said.contains("--store")));
+}
+
+#[test]
+fn a_mistyped_key_is_named_with_its_line_and_the_nearest_known_one() {
+    let world = World::new();
+    for (text, line, near) in [
+        ("[ecosystem]\nname = \"a\"\nstor = \"b\"\n", 3, "store"),
+        ("\n[contol]\nstop = []\n", 2, "control"),
+        ("[control]\npidfle = \"x\"\n", 2, "pidfile"),
+        ("[module.a]\nroots = [\"a\"]\ndisabel = [\"x\"]\n", 3, "disable"),
+        ("[automation]\ndisabel = [\"x\"]\n", 2, "disable"),
+        ("[automation.nightly]\nenabel = [\"x\"]\n", 2, "enable"),
+        ("[snapshot]\nsqlite = \"onlin\"\n", 2, "online"),
+        ("[control]\nprocess = { ex = \"python3\" }\n", 2, "exe"),
+    ] {
+        let said = world.refuses(text);
+        assert!(said.starts_with(&format!("{line}: unknown")), "{text}: {said}");
+        assert!(said.ends_with(&format!("did you mean `{near}`?")), "{text}: {said}");
+    }
+}
+
+#[test]
+fn a_mistyped_key_of_a_probe_is_named_too() {
+    let world = World::new();
+    let text = "[ecosystem]\nname = \"a\"\n\n[[probe]]\nkind = \"http\"\nurl = \"http://a/\"\n\n[[probe]]\nkind = \"tcp\"\nadress = \"a:1\"\n";
+    let said = world.refuses(text);
+    assert!(said.contains("unknown field `adress`") && said.ends_with("did you mean `address`?"), "{said}");
+    assert!(said.starts_with("10: "), "{said}");
+    assert!(world.refuses("[[probe]]\nkind = \"htp\"\nurl = \"x\"\n").ends_with("did you mean `http`?"));
+    assert!(world.refuses("[[probe]]\nkind = \"process\"\nurl = \"x\"\n").contains("unknown field `url`"));
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let world = World::new();
+    for (text, why) in [
+        ("[control]\ngrace = \"10\"\n", "2: '10' is not a duration"),
+        ("[control]\nstop = \"systemctl stop shop\"\n", "2: invalid type: string"),
+        ("[control]\nprocess = { args = [\"*\"] }\n", "process needs an exe"),
+        ("[ecosystem]\nname = \"a/b\"\n", "cannot be an ecosystem's name"),
+        ("[ecosystem]\nname = \"-a\"\n", "cannot be an ecosystem's name"),
+        ("[ecosystem]\nroot = \"nowhere\"\n", "root"),
+        ("[ecosystem]\nroot = \"eco.toml\"\n", "is not a folder"),
+        ("[ecosystem]\nstore = \"data/backups\"\n", "lies inside 'data'"),
+        ("[scopes]\ndata = [\"../other\"]\n", "cannot be a root"),
+        ("[module.a]\nroots = [\"/etc\"]\n", "cannot be a root"),
+        ("[snapshot]\nexclude = [\"a[b\"]\n", "is not a pattern"),
+        ("[ecosystem\n", "1:"),
+    ] {
+        let said = world.refuses(text);
+        assert!(said.contains(why), "{text}: {said}");
+        assert!(!said.contains('\n'), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_others_may_write_is_refused() {
+    let world = World::new();
+    world.config("");
+    let file = world.folder().join("eco.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let said = load(&file, &Overrides::default()).unwrap_err().to_string();
+    assert!(said.contains("may be written by others") && said.ends_with("chmod o-w it"), "{said}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(world.folder(), fs::Permissions::from_mode(0o777)).unwrap();
+    let said = load(&file, &Overrides::default()).unwrap_err().to_string();
+    assert!(said.contains("may be replaced by others"), "{said}");
+    fs::set_permissions(world.folder(), fs::Permissions::from_mode(0o1777)).unwrap();
+    assert!(load(&file, &Overrides::default()).is_ok(), "a sticky folder protects the files in it");
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let (world, other) = (World::new(), World::new());
+    let overrides = Overrides { root: Some(other.folder()), store: Some("relative".into()), home: None };
+    let config = world.load("[ecosystem]\nname = \"shop\"\nroot = \"nowhere\"\nstore = \"x\"\n", &overrides).unwrap();
+    assert_eq!((config.name.as_str(), config.root), ("shop", other.folder()));
+    assert_eq!(config.store, Some(std::env::current_dir().unwrap().join("relative")), "relative to where the command was typed");
+    let alone = without_file(&overrides).unwrap();
+    assert_eq!(alone.root, other.folder());
+    assert!(without_file(&Overrides::default()).unwrap_err().to_string().contains("--root"));
+}
+
+#[test]
+fn a_tilde_is_the_home_folder_and_nothing_else() {
+    let world = World::new();
+    let home = |home: Option<&str>| Overrides { home: home.map(PathBuf::from), ..Overrides::default() };
+    let text = "[ecosystem]\nstore = \"~/backups\"\n";
+    assert_eq!(world.load(text, &home(Some("/home/a"))).unwrap().store, Some("/home/a/backups".into()));
+    assert!(world.load(text, &home(None)).unwrap_err().to_string().contains("$HOME"));
+    assert_eq!(world.load("[ecosystem]\nstore = \"a~/b\"\n", &home(None)).unwrap().store, Some(world.folder().join("a~/b")));
+}
+
+#[test]
+fn a_description_names_what_is_not_there() {
+    let world = World::new();
+    let folder = world.folder();
+    let config = world.config("[control]\nstop = [\"bin/stop\", \"now\"]\n[verify]\ncommand = [\"true\"]\n");
+    let (text, verdict) = config.describe();
+    assert_eq!(verdict, Verdict::No);
+    assert!(text.contains(&format!("stop       {}/bin/stop (not there) \"now\"\n", folder.display())), "{text}");
+    assert!(text.contains("command    true (from PATH)\n") && text.contains("none: without a pidfile or process"), "{text}");
+    fs::create_dir(folder.join("bin")).unwrap();
+    fs::write(folder.join("bin/stop"), "").unwrap();
+    assert_eq!(config.describe().1, Verdict::Yes);
+}

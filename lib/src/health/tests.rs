@@ -1,0 +1,329 @@
+use super::*;
+use crate::service::{Control, Units};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::SystemTime;
+
+fn now() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap()
+}
+
+fn service(root: &Path) -> Service {
+    Service::new(root, &Control::default(), &Units::default())
+}
+
+fn ask_in(root: &Path, probes: &[Probe]) -> Health {
+    check(probes, &service(root), now(), &mut History::default())
+}
+
+fn ask_one(probe: Probe) -> Health {
+    ask_in(Path::new("/"), &[probe])
+}
+
+fn error(health: &Health) -> &str {
+    health.probes[0].error.as_deref().unwrap_or_default()
+}
+
+/// Answers every connection with these bytes; `None` never answers.
+fn server(answer: Option<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let mut open = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            match &answer {
+                None => open.push(stream),
+                Some(answer) => {
+                    read_head(&mut stream);
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+            }
+        }
+    });
+    address
+}
+
+fn read_head(stream: &mut TcpStream) {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        head.push(byte[0]);
+    }
+}
+
+fn status(line: &str, body: &str) -> Option<String> {
+    Some(format!("HTTP/1.1 {line}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()))
+}
+
+fn http(answer: Option<String>) -> Probe {
+    Probe::Http { url: format!("http://{}/health", server(answer)), timeout: Some("400ms".parse().unwrap()) }
+}
+
+fn command(words: &[&str]) -> Probe {
+    Probe::Command { command: words.iter().map(|word| (*word).to_owned()).collect(), timeout: Some("5s".parse().unwrap()) }
+}
+
+fn refused() -> String {
+    // Bound and given back: nobody listens there now.
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn an_answer_is_up_and_its_time_is_measured() {
+    let health = ask_one(http(status("200 OK", "all is well")));
+    assert_eq!((health.up.known(), health.probes[0].ok), (Some(&true), Some(true)));
+    assert!(health.response_ms.known().is_some_and(|ms| *ms > 0.0));
+    assert_eq!(verdict(&health), (Verdict::Yes, None));
+    assert_eq!(ask_one(http(status("302 Found", ""))).up.known(), Some(&true), "a redirect is an answer");
+    let long = "x".repeat(3 << 20);
+    assert_eq!(ask_one(http(status("200 OK", &long))).up.known(), Some(&true), "a long body is not read");
+}
+
+#[test]
+fn an_answer_with_a_body_is_understood() {
+    let body = r#"{"ecosystem_state":"running","overall_health":"unhealthy","response_ms":118,"modules":{"core":{"status":"integrated","run_count":9,"error_count":0},"planner":{"status":"failed","error_count":4}}}"#;
+    let health = ask_one(http(status("200 OK", body)));
+    assert_eq!(health.up.known(), Some(&true));
+    assert_eq!(health.response_ms, Reading::Known(118.0));
+    assert_eq!(health.modules["planner"], Reading::Known("failed".into()));
+    assert_eq!((health.probes[0].ok, error(&health)), (Some(false), "it calls itself unhealthy"));
+    assert_eq!(verdict(&health), (Verdict::No, Some("module planner failed".into())));
+}
+
+#[test]
+fn an_error_status_is_not_up_and_its_body_still_counts() {
+    let health = ask_one(http(status("503 Service Unavailable", r#"{"up":true,"modules":{"a":"failed"},"integrity":false}"#)));
+    assert_eq!((health.up.known(), error(&health)), (Some(&false), "it answered with status 503"));
+    assert_eq!((health.modules.len(), health.integrity.known()), (1, Some(&false)));
+    let health = ask_one(http(status("200 OK", r#"{"ecosystem_state":"shutdown"}"#)));
+    assert_eq!((health.up.known(), error(&health)), (Some(&false), "it says that it is not up"));
+}
+
+#[test]
+fn nobody_there_and_no_answer_are_not_up() {
+    let health = ask_one(Probe::Http { url: format!("http://{}/", refused()), timeout: None });
+    assert_eq!((health.up.known(), error(&health)), (Some(&false), "connection refused"));
+    let health = ask_one(http(None));
+    assert_eq!((health.up.known(), error(&health)), (Some(&false), "no answer within 400ms"));
+    assert_eq!(health.response_ms.known(), None);
+    let health = ask_one(http(Some("SSH-2.0-OpenSSH_9.9\r\n\r\n".into())));
+    assert_eq!(health.up.known(), Some(&false), "{health:?}");
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"up\":".to_owned();
+    assert_eq!(ask_one(http(Some(half))).up.known(), Some(&false), "an answer that breaks off");
+}
+
+#[test]
+fn a_question_that_cannot_be_asked_says_nothing_about_the_service() {
+    for url in ["https://127.0.0.1/", "127.0.0.1:8080/health", "ftp://x", "http://", "http://a b/"] {
+        let health = ask_one(Probe::Http { url: url.into(), timeout: None });
+        assert!(health.up.is_absent() && health.probes[0].ok.is_none(), "{url}: {health:?}");
+        assert!(health.error.as_ref().unwrap().starts_with(&format!("http {url}: ")), "{url}");
+        assert_eq!(verdict(&health).0, Verdict::Unknown);
+    }
+    assert!(ask_one(command(&["bin/none"])).error.unwrap().contains("no such program"));
+    assert!(ask_one(Probe::Tcp { address: "localhost".into(), timeout: None }).error.unwrap().contains("not an address"));
+}
+
+#[test]
+fn a_port_takes_connections_or_not() {
+    let tcp = |address: String| Probe::Tcp { address, timeout: Some("400ms".parse().unwrap()) };
+    assert_eq!(ask_one(tcp(server(None))).up.known(), Some(&true), "it is not asked to say anything");
+    let health = ask_one(tcp(refused()));
+    assert_eq!((health.up.known(), error(&health)), (Some(&false), "connection refused"));
+}
+
+#[test]
+fn a_command_says_it_with_json_or_with_its_exit_code() {
+    let sh = |script: &str| ask_one(command(&["sh", "-c", script]));
+    assert_eq!(sh("exit 0").up.known(), Some(&true));
+    let health = sh("echo broken; exit 2");
+    assert_eq!((health.up.known(), error(&health)), (Some(&false), "sh ended with 2"));
+    let health = sh(r#"echo '{"ecosystem_state":"running","modules":{"a":{"status":"degraded"}}}'; exit 1"#);
+    assert_eq!((health.up.known(), health.probes[0].ok), (Some(&true), Some(false)), "the body says more than the code");
+    let health = sh("kill -9 $$");
+    assert!(health.up.is_absent() && error(&health).contains("signal 9"), "a probe that breaks says nothing");
+}
+
+#[test]
+fn one_that_hangs_delays_the_others_only_until_its_timeout() {
+    let began = Instant::now();
+    let hanging =
+        Probe::Command { command: vec!["sh".into(), "-c".into(), "trap '' TERM; sleep 30".into()], timeout: Some("300ms".parse().unwrap()) };
+    let health = ask_in(Path::new("/"), &[hanging, http(status("200 OK", "")), http(None)]);
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert_eq!(health.probes.iter().map(|probe| probe.ok).collect::<Vec<_>>(), [Some(false), Some(true), Some(false)]);
+    assert!(error(&health).contains("longer than 300ms"));
+}
+
+#[test]
+fn a_file_must_be_there_and_young() {
+    let folder = tempfile::tempdir().unwrap();
+    let beat = || Probe::File { path: "beat".into(), max_age: Some("60s".parse().unwrap()) };
+    assert_eq!(error(&ask_in(folder.path(), &[beat()])), "it is not there");
+    let file = fs::File::create(folder.path().join("beat")).unwrap();
+    assert_eq!(ask_in(folder.path(), &[beat()]).up.known(), Some(&true));
+    file.set_modified(SystemTime::now() - Duration::from_secs(120)).unwrap();
+    let health = ask_in(folder.path(), &[beat()]);
+    assert_eq!((health.up.known(), error(&health)), (Some(&false), "it was written 2m ago, which is more than 1m"));
+}
+
+#[test]
+fn a_file_with_json_speaks_like_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |text: &str| {
+        fs::write(folder.path().join("status.json"), text).unwrap();
+        ask_in(folder.path(), &[Probe::Json { path: "status.json".into(), max_age: None }])
+    };
+    assert_eq!(said(r#"{"up":false}"#).up.known(), Some(&false));
+    assert_eq!(said(r#"{"ecosystem_state":"running","integration":true}"#).integration.known(), Some(&true));
+    let torn = said(r#"{"up":tr"#);
+    assert!(torn.up.is_absent() && torn.error.is_some(), "half a file is no news");
+}
+
+fn sqlite(root: &Path) -> Health {
+    ask_in(root, &[Probe::Sqlite { path: "a.db".into(), timeout: None }])
+}
+
+#[test]
+fn a_database_is_sound_or_its_data_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let missing = sqlite(folder.path());
+    assert_eq!((missing.integrity.known(), error(&missing)), (Some(&false), "the database is not there"));
+
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch("BEGIN; CREATE TABLE t(x); CREATE INDEX i ON t(x);").unwrap();
+    for number in 0..2000 {
+        database.execute("INSERT INTO t VALUES (?1 || 'some text that fills pages')", [number]).unwrap();
+    }
+    database.execute_batch("COMMIT").unwrap();
+    let sound = sqlite(folder.path());
+    assert_eq!((sound.integrity.known(), sound.up.is_absent(), verdict(&sound).0), (Some(&true), true, Verdict::Yes), "{sound:?}");
+
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(sqlite(folder.path()).integrity.known(), Some(&true), "a writer does not hinder a reader");
+    database.execute_batch("ROLLBACK").unwrap();
+    drop(database);
+
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 8192].fill(0xde);
+    fs::write(&path, &bytes).unwrap();
+    let damaged = sqlite(folder.path());
+    assert_eq!((damaged.integrity.known(), verdict(&damaged).0), (Some(&false), Verdict::No), "{damaged:?}");
+
+    fs::write(&path, "not a database, but long enough to look like one at first sight".repeat(20)).unwrap();
+    assert_eq!(error(&sqlite(folder.path())), "the file is not a database");
+    fs::write(&path, "").unwrap();
+    assert_eq!(error(&sqlite(folder.path())), "the database is an empty file");
+}
+
+#[test]
+fn one_no_outweighs_everything_and_not_known_outweighs_yes() {
+    let (yes, no, unknown) = (|| command(&["true"]), || command(&["false"]), || command(&["bin/none"]));
+    let up = |probes: &[Probe]| {
+        let health = ask_in(Path::new("/"), probes);
+        (health.up.known().copied(), verdict(&health).0)
+    };
+    assert_eq!(up(&[yes(), yes()]), (Some(true), Verdict::Yes));
+    assert_eq!(up(&[unknown(), yes(), no()]), (Some(false), Verdict::No));
+    assert_eq!(up(&[yes(), unknown()]), (None, Verdict::Unknown));
+    assert_eq!(up(&[]), (None, Verdict::Unknown));
+}
+
+#[test]
+fn of_two_words_the_worse_counts_and_of_two_numbers_the_first() {
+    let said = |body: &str| command(&["printf", "%s", body]);
+    let health = ask_in(
+        Path::new("/"),
+        &[
+            said(r#"{"up":true,"error_rate":0.01,"integrity":true,"modules":{"a":"ok","b":"failed"}}"#),
+            said(r#"{"up":true,"error_rate":0.5,"requests":7,"integrity":false,"modules":{"a":"degraded","b":"ok","c":"ok"}}"#),
+        ],
+    );
+    assert_eq!((health.error_rate.known(), health.requests.known(), health.integrity.known()), (Some(&0.01), Some(&7.0), Some(&false)));
+    let states: Vec<_> = health.modules.values().map(|state| state.known().unwrap().as_str()).collect();
+    assert_eq!(states, ["degraded", "failed", "ok"]);
+}
+
+#[test]
+fn errors_that_pile_up_between_samples_degrade_a_module() {
+    let mut history = History::default();
+    let mut sample = |errors: u32| {
+        let body = format!(r#"{{"ecosystem_state":"running","modules":{{"a":{{"status":"integrated","error_count":{errors}}}}}}}"#);
+        check(&[command(&["printf", "%s", &body])], &service(Path::new("/")), now(), &mut history).modules["a"].clone()
+    };
+    assert_eq!(sample(1000), Reading::Known("ok".into()));
+    assert_eq!(sample(1010), Reading::Known("ok".into()));
+    assert_eq!(sample(1011), Reading::Known("degraded".into()));
+}
+
+#[test]
+fn a_sample_is_judged() {
+    let judged = |json: &str| {
+        let health: Health = serde_json::from_str(json).unwrap();
+        verdict(&health)
+    };
+    use Verdict::{No, Unknown, Yes};
+    for (json, expected) in [
+        (r#"{"up":true}"#, Yes),
+        (r#"{"up":false}"#, No),
+        (r#"{"up":null}"#, Unknown),
+        (r#"{}"#, Unknown),
+        (r#"{"up":"yes"}"#, Unknown),
+        (r#"{"up":true,"modules":{"a":"ok","b":"asleep"}}"#, Yes),
+        (r#"{"up":true,"modules":{"a":"degraded"}}"#, No),
+        (r#"{"up":null,"modules":{"a":"failed"}}"#, No),
+        (r#"{"up":true,"integrity":false}"#, No),
+        (r#"{"up":true,"integration":false}"#, No),
+        (r#"{"up":true,"integrity":null}"#, Yes),
+        (r#"{"up":true,"error_rate":0.049}"#, Yes),
+        (r#"{"up":true,"error_rate":0.05}"#, No),
+        (r#"{"up":true,"error_rate":0.5,"requests":3}"#, Yes),
+        (r#"{"up":true,"error_rate":0.5,"requests":20}"#, No),
+        (r#"{"up":true,"success_rate":0.94}"#, No),
+        (r#"{"up":true,"error_rate":85}"#, Yes),
+        (r#"{"up":true,"cpu_usage":0.99,"response_ms":9000}"#, Yes),
+        (r#"{"up":true,"probes":[{"probe":"p","ok":false,"took_ms":1}]}"#, No),
+        (r#"{"up":true,"probes":[{"probe":"p","took_ms":1}]}"#, Unknown),
+    ] {
+        assert_eq!(judged(json).0, expected, "{json}");
+    }
+    assert_eq!(judged(r#"{"up":true,"error_rate":0.31}"#).1.unwrap(), "31.0 % of the requests fail");
+}
+
+#[test]
+fn waiting_ends_when_it_is_well_or_when_the_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, root) = (folder.path().join("ready"), folder.path().to_owned());
+    let probe = [Probe::File { path: "ready".into(), max_age: None }];
+    let began = Instant::now();
+    let (_, verdict, why) = wait(&probe, &service(&root), Duration::from_millis(300), now, || false);
+    assert_eq!((verdict, why.unwrap().as_str()), (Verdict::No, "it is not up: file ready: it is not there"));
+    assert!(began.elapsed() < Duration::from_secs(2));
+
+    let writer = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(200));
+        fs::write(path, "").unwrap();
+    });
+    let (health, verdict, _) = wait(&probe, &service(&root), Duration::from_secs(20), now, || false);
+    assert_eq!((health.up.known(), verdict), (Some(&true), Verdict::Yes));
+    writer.join().unwrap();
+    let stopped = wait(&[], &service(&root), Duration::from_secs(20), now, || true);
+    assert_eq!(stopped.1, Verdict::Unknown);
+}
+
+#[test]
+fn a_busy_process_shows_in_the_shares_of_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+    fs::write(folder.path().join("pid"), child.id().to_string()).unwrap();
+    let control = Control { pidfile: Some("pid".into()), ..Control::default() };
+    let health = check(&[], &Service::new(folder.path(), &control, &Units::default()), now(), &mut History::default());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(health.up.known(), Some(&true), "the process is asked for where nothing else is configured");
+    assert!(health.cpu_usage.known().is_some_and(|share| *share > 0.0 && *share <= 1.0), "{health:?}");
+    assert!(health.memory_usage.known().is_some_and(|share| *share >= 0.0 && *share < 0.5), "{health:?}");
+}

@@ -1,0 +1,179 @@
+//! One command of `eco.toml`: started in the ecosystem's root, given a deadline, and ended with its process group if it
+//! misses it.
+
+use super::millis;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a command that was told to end (TERM) may take before its group is killed.
+const TERM_TO_KILL: Duration = Duration::from_secs(2);
+/// The same for a question, which has nothing to clean up and somebody who waits for it.
+const TERM_TO_KILL_QUESTION: Duration = Duration::from_millis(200);
+/// How long output may still come in after the command itself has ended: somebody it left behind may hold the pipe forever.
+const LAST_OUTPUT: Duration = Duration::from_millis(200);
+/// More output than this is not kept.
+const MOST_OUTPUT: usize = 1 << 20;
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this code.
+    Exit(i32),
+    /// By this signal, which was not ours.
+    Signal(i32),
+    /// It missed its deadline and was ended.
+    TimedOut(Duration),
+    /// It could not be started; why.
+    NotRun(String),
+}
+
+/// A command that was run.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// The program as the configuration names it.
+    pub program: String,
+    /// How it ended.
+    pub ended: Ended,
+    /// From its start to its end.
+    pub took_ms: u64,
+    /// What it printed, where that was asked for.
+    pub(crate) stdout: Vec<u8>,
+}
+
+impl Ran {
+    /// Whether it ended with 0.
+    pub fn ok(&self) -> bool {
+        self.ended == Ended::Exit(0)
+    }
+
+    /// Why it is not ok, in half a sentence that names the program.
+    pub fn why(&self) -> Option<String> {
+        let program = &self.program;
+        match &self.ended {
+            Ended::Exit(0) => None,
+            Ended::Exit(code) => Some(format!("{program} ended with {code}")),
+            Ended::Signal(signal) => Some(format!("{program} was ended by signal {signal}")),
+            Ended::TimedOut(limit) => Some(format!("{program} took longer than {} and was ended", crate::time::Span(*limit))),
+            Ended::NotRun(why) => Some(format!("cannot run {program}: {why}")),
+        }
+    }
+}
+
+/// Where a command's standard output goes.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Output {
+    /// To our stderr: our stdout carries records and nothing else.
+    ToStderr,
+    /// Into [`Ran::stdout`].
+    Kept,
+}
+
+/// Runs `argv` in `root` and waits for it, and for nothing that it leaves running: a daemon may keep our stderr for years.
+pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: Duration, output: Output) -> Ran {
+    let began = Instant::now();
+    let program = argv.first().cloned().unwrap_or_default();
+    let ran = |ended, stdout| Ran { program: program.clone(), ended, took_ms: millis(began), stdout };
+    let mut child = match start(root, argv, env, output) {
+        Ok(child) => child,
+        Err(why) => return ran(Ended::NotRun(why), Vec::new()),
+    };
+    let kept = child.stdout.take().map(read_aside);
+    let patience = if output == Output::Kept { TERM_TO_KILL_QUESTION } else { TERM_TO_KILL };
+    let status = wait(&mut child, began, deadline, patience);
+    let stdout = kept.map(|kept| collect(&kept)).unwrap_or_default();
+    ran(
+        match status {
+            Ok(Some(status)) => match (status.code(), status.signal()) {
+                (Some(code), _) => Ended::Exit(code),
+                (None, signal) => Ended::Signal(signal.unwrap_or_default()),
+            },
+            Ok(None) => Ended::TimedOut(deadline),
+            Err(e) => Ended::NotRun(format!("cannot wait for it: {e}")),
+        },
+        stdout,
+    )
+}
+
+fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output) -> Result<Child, String> {
+    let Some((program, arguments)) = argv.split_first() else { return Err("the command is empty".into()) };
+    let mut command = Command::new(resolve(root, program));
+    command.args(arguments).current_dir(root).envs(env.iter().copied()).stdin(Stdio::null()).process_group(0);
+    match output {
+        Output::Kept => command.stdout(Stdio::piped()),
+        Output::ToStderr => command.stdout(io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)),
+    };
+    command.spawn().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound if !program.contains('/') && root.join(program).is_file() => {
+            format!("no such program; write ./{program} for the one in the ecosystem's root")
+        }
+        io::ErrorKind::NotFound => "no such program".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => e.to_string(),
+    })
+}
+
+/// Relative programs lie in the ecosystem's root; a bare name is looked up in PATH only, so that a file that the service
+/// writes into its own root is never taken for `systemctl`.
+fn resolve(root: &Path, program: &str) -> PathBuf {
+    if program.contains('/') { root.join(program) } else { program.into() }
+}
+
+/// Waits until the deadline; then ends the group of the command. `None`: it had to be ended.
+fn wait(child: &mut Child, began: Instant, deadline: Duration, patience: Duration) -> io::Result<Option<std::process::ExitStatus>> {
+    let mut pause = Duration::from_millis(1);
+    while began.elapsed() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        thread::sleep(pause.min(deadline.saturating_sub(began.elapsed())));
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+    if let Some(status) = child.try_wait()? {
+        return Ok(Some(status));
+    }
+    // Until it is waited for its number cannot be given to another process, so the group is certainly the command's.
+    let group = Pid::from_child(child);
+    // A group that is gone needs no signal.
+    let signal = |signal| rustix::process::kill_process_group(group, signal).ok();
+    signal(Signal::TERM);
+    let told = Instant::now();
+    let ended =
+        || !matches!(rustix::process::waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT), Ok(None));
+    while !ended() && told.elapsed() < patience {
+        thread::sleep(Duration::from_millis(5));
+    }
+    signal(Signal::KILL);
+    child.wait()?;
+    Ok(None)
+}
+
+fn read_aside(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut room = vec![0; 1 << 16];
+        // Reading goes on past what is kept, so that the command never waits for us.
+        while let Ok(read @ 1..) = pipe.read(&mut room) {
+            if sender.send(room[..read].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+fn collect(pieces: &mpsc::Receiver<Vec<u8>>) -> Vec<u8> {
+    let ended = Instant::now();
+    let mut all = Vec::new();
+    while let Ok(piece) = pieces.recv_timeout(LAST_OUTPUT.saturating_sub(ended.elapsed())) {
+        let room = MOST_OUTPUT.saturating_sub(all.len());
+        all.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+    all
+}

@@ -1,0 +1,63 @@
+//! The words of eco-health.
+
+use clap::{Parser, ValueEnum};
+use eco::error::{Error, Result};
+use eco::time::Span;
+use eco::tool::{Common, Words};
+
+/// Ask the running service how it is
+///
+/// Asks every [[probe]] of eco.toml at the same time and writes one `health` record.
+#[derive(Parser)]
+#[command(name = "eco-health", version)]
+pub struct Args {
+    /// Copy the records on stdin first
+    #[arg(value_name = "-", value_parser = ["-"])]
+    pub stdin: Option<String>,
+    /// Ask again and again, on a fixed grid of this width
+    #[arg(long, value_name = "DURATION")]
+    pub every: Option<Span>,
+    /// End after this time
+    #[arg(long = "for", value_name = "DURATION", requires = "every")]
+    pub lasting: Option<Span>,
+    /// End after so many samples
+    #[arg(long, value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Ask until the service is healthy, and write the last sample
+    #[arg(long, value_name = "STATE", requires = "timeout", conflicts_with = "every")]
+    pub wait: Option<Wanted>,
+    /// Give up waiting after this time
+    #[arg(long, value_name = "DURATION", requires = "wait")]
+    pub timeout: Option<Span>,
+    /// Say what each section of eco.toml resolves to, and ask nothing
+    #[arg(long, conflicts_with_all = ["every", "wait", "stdin"])]
+    pub check_config: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Wanted {
+    /// Healthy
+    Ok,
+}
+
+impl Args {
+    /// What clap cannot know.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the flag.
+    pub fn check(&self) -> Result<()> {
+        if self.every.is_some_and(|every| every.0.is_zero()) {
+            return Err(Error::Usage("--every 0s would never rest: give it a duration such as 60s".into()));
+        }
+        Ok(())
+    }
+}
+
+impl Words for Args {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+}
