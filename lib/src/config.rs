@@ -7,9 +7,9 @@ mod describe;
 
 use crate::error::{Error, Named, Result};
 use crate::health::Probe;
-use crate::restore::Verify;
+use crate::restore::{self, Verify};
 use crate::scope::{CaptureRules, Scopes};
-use crate::service::{Control, UnitCommands, UnitKind, Units};
+use crate::service::{Control, Service, UnitCommands, UnitKind, Units};
 use crate::time::Span;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -52,6 +52,25 @@ pub struct Config {
 }
 
 impl Config {
+    /// The service that a rollback is about.
+    pub fn ecosystem(&self) -> restore::Ecosystem {
+        restore::Ecosystem {
+            name: self.name.clone(),
+            root: self.root.clone(),
+            scopes: self.scopes.clone(),
+            rules: self.capture.clone(),
+            service: self.service(),
+            probes: self.probes.clone(),
+            verify: self.verify.clone(),
+            keep_safety: self.keep_safety,
+        }
+    }
+
+    /// The running service.
+    pub fn service(&self) -> Service {
+        Service::new(&self.root, &self.control, &self.units)
+    }
+
     /// The store, or the sentence that says how to name one.
     pub fn store(&self) -> Result<&Path> {
         self.store.as_deref().ok_or_else(|| Error::Usage("no store: give --store DIR, or [ecosystem] store in eco.toml".into()))

@@ -1,0 +1,302 @@
+//! What survives a crash: the journal of the transaction under way, and the memory of decisions that were carried out.
+
+use crate::digest;
+use crate::disk;
+use crate::error::{Error, Named, Result};
+use crate::record::{RecordPath, Restore, Scope};
+use crate::scope::OURS;
+use crate::time::Timestamp;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The journal's own format.
+const VERSION: u32 = 1;
+
+/// How far a transaction has come. Up to and with `Stopping` the live tree is as it was; from `Swapping` on the new one is known to
+/// be complete, verified and durable, so recovery goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Phase {
+    /// The new tree is being written.
+    Staging,
+    /// It is complete, verified and durable.
+    Staged,
+    /// The service is being stopped.
+    Stopping,
+    /// The trees are changing places.
+    Swapping,
+    /// They have.
+    Swapped,
+    /// Preserved paths are where they belong; the service may be starting.
+    Carried,
+    /// The old tree is being put back.
+    Reverting,
+    /// It is back; the service may be starting.
+    Reverted,
+    /// Done.
+    Committed,
+}
+
+/// Which object it is, across renames and reboots: the inode, and the time of its birth where the filesystem knows it. Not the
+/// device number, which another boot may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Object {
+    ino: u64,
+    born: Option<(i64, u32)>,
+}
+
+impl Object {
+    /// What is at this path now; `None` where nothing is.
+    pub(super) fn at(path: &Path) -> Result<Option<Object>> {
+        match statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::BTIME) {
+            Ok(found) => {
+                let known = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+                let born = known.then_some((found.stx_btime.tv_sec, found.stx_btime.tv_nsec));
+                Ok(Some(Object { ino: found.stx_ino, born }))
+            }
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(e) => Err(e).named("look at", path),
+        }
+    }
+}
+
+/// One root that changes places: what is live, and what is staged for it. An absent side means that nothing is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Pair {
+    #[serde(flatten)]
+    path: RecordPath,
+    /// What was live before.
+    pub(super) old: Option<Object>,
+    /// What is to be live after.
+    pub(super) new: Option<Object>,
+}
+
+impl Pair {
+    pub(super) fn new(path: &Path, old: Option<Object>, new: Option<Object>) -> Pair {
+        Pair { path: RecordPath::new(path), old, new }
+    }
+
+    /// The root, relative to the ecosystem's.
+    pub(super) fn path(&self) -> PathBuf {
+        self.path.to_path()
+    }
+}
+
+/// One transaction, as it must be known after a crash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Journal {
+    version: u32,
+    pub(super) phase: Phase,
+    pub(super) began: Timestamp,
+    /// Everything that its records say.
+    pub(super) restore: Restore,
+    /// The folder below ours that holds the other side of the pairs.
+    pub(super) folder: String,
+    pub(super) pairs: Vec<Pair>,
+    /// Whether the service is stopped and started.
+    pub(super) control: bool,
+    /// The unit that is switched off meanwhile.
+    pub(super) unit: Option<Scope>,
+    /// What is carried over from the tree that was live to the one that becomes live.
+    pub(super) carry: Vec<String>,
+    /// Folders that held carried paths when the plan was made.
+    pub(super) carry_from: Vec<RecordPath>,
+}
+
+impl Journal {
+    pub(super) fn new(began: Timestamp, restore: Restore, folder: String, control: bool) -> Journal {
+        let (pairs, carry, carry_from) = Default::default();
+        Journal { version: VERSION, phase: Phase::Staging, began, restore, folder, pairs, control, unit: None, carry, carry_from }
+    }
+
+    /// Where the pending transaction of a tree is noted.
+    pub(super) fn pending(root: &Path) -> PathBuf {
+        root.join(OURS).join("journal")
+    }
+
+    /// The transaction's folder.
+    pub(super) fn folder(&self, root: &Path) -> PathBuf {
+        root.join(OURS).join(&self.folder)
+    }
+
+    /// Where the other side of a root is.
+    pub(super) fn aside(&self, root: &Path, path: &Path) -> PathBuf {
+        self.folder(root).join("tree").join(path)
+    }
+
+    /// Makes `phase` durable. From here on a crash is recovered as the phase says.
+    pub(super) fn enter(&mut self, root: &Path, phase: Phase) -> Result<()> {
+        self.phase = phase;
+        self.write(&Journal::pending(root))
+    }
+
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        // Strings, numbers and lists of them: this cannot fail.
+        let body = serde_json::to_string(self).expect("a journal serializes");
+        let text = format!("{}\n{body}\n", digest::of(body.as_bytes()));
+        disk::replace(path, text.as_bytes(), 0o600)
+    }
+
+    /// The journal at `path`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::RecoverFirst`] when there is one that cannot be understood: guessing would be worse than asking.
+    pub(super) fn read(path: &Path) -> Result<Option<Journal>> {
+        let text = match fs::read_to_string(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.named("read", path)?,
+        };
+        let broken =
+            |why: &str| Error::RecoverFirst(format!("{} {why}: nothing was changed; keep {} and look at it", path.display(), path.display()));
+        let (sum, body) = text.split_once('\n').ok_or_else(|| broken("is cut short"))?;
+        if digest::of(body.trim_end_matches('\n').as_bytes()).to_string() != sum {
+            return Err(broken("does not match its checksum"));
+        }
+        let journal: Journal = serde_json::from_str(body).map_err(|e| broken(&format!("cannot be understood ({e})")))?;
+        if journal.version != VERSION {
+            return Err(broken("was written by another version"));
+        }
+        Ok(Some(journal))
+    }
+
+    /// The transaction is over: its journal becomes the note for undoing it, or goes with its folder.
+    pub(super) fn close(&self, root: &Path, keep: bool) -> Result<()> {
+        let pending = Journal::pending(root);
+        if keep {
+            let note = self.folder(root).join("undo");
+            fs::rename(&pending, &note).named("keep", &note)?;
+            disk::sync_dir(&self.folder(root))?;
+        } else {
+            fs::remove_file(&pending).named("remove", &pending)?;
+        }
+        disk::sync_dir(&root.join(OURS))
+    }
+}
+
+/// Refuses while a rollback of this tree is unfinished.
+///
+/// # Errors
+/// [`Error::Other`] saying how to finish it.
+pub fn refuse_while_pending(root: &Path) -> Result<()> {
+    match Journal::read(&Journal::pending(root))? {
+        None => Ok(()),
+        Some(journal) => {
+            Err(Error::Other(format!("rollback {} of {} is unfinished: run eco-restore --recover first", journal.restore.id, root.display())))
+        }
+    }
+}
+
+/// What was carried out before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory(Vec<Remembered>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Remembered {
+    time: Timestamp,
+    restore: String,
+    phase: String,
+    #[serde(default)]
+    decision: Option<String>,
+    #[serde(default)]
+    snapshot: Option<String>,
+}
+
+impl Memory {
+    fn path(root: &Path) -> PathBuf {
+        root.join(OURS).join("memory")
+    }
+
+    /// What is remembered of this tree.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when it cannot be read; [`Error::Other`] when it is damaged, because acting twice is worse than asking.
+    pub fn read(root: &Path) -> Result<Memory> {
+        let path = Memory::path(root);
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Memory::default()),
+            other => other.named("read", &path)?,
+        };
+        let lines: std::result::Result<Vec<Remembered>, _> = text.lines().map(serde_json::from_str).collect();
+        lines.map(Memory).map_err(|e| Error::Other(format!("{} is damaged ({e}): mend or remove it by hand", path.display())))
+    }
+
+    /// The restore that carried out this decision, if one did.
+    pub fn done(&self, decision: &str) -> Option<&str> {
+        self.0.iter().find(|done| done.decision.as_deref() == Some(decision)).map(|done| done.restore.as_str())
+    }
+
+    /// Snapshots that a rollback was tried with, and that did not help.
+    pub fn failed_snapshots(&self) -> Vec<String> {
+        self.0.iter().filter(|done| done.phase == "reverted").filter_map(|done| done.snapshot.clone()).collect()
+    }
+
+    /// Adds the end of a restore, once.
+    pub(super) fn add(root: &Path, restore: &Restore, now: Timestamp) -> Result<()> {
+        let mut memory = Memory::read(root)?;
+        if memory.0.iter().any(|done| done.restore == restore.id) {
+            return Ok(());
+        }
+        let Restore { id, phase, decision, snapshot, .. } = restore.clone();
+        memory.0.push(Remembered { time: now, restore: id, phase, decision, snapshot });
+        let lines: Vec<String> = memory.0.iter().map(|done| serde_json::to_string(done).expect("strings serialize") + "\n").collect();
+        disk::replace(&Memory::path(root), lines.concat().as_bytes(), 0o600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn world() -> (tempfile::TempDir, Journal) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(OURS)).unwrap();
+        let restore = Restore { id: "r1".into(), phase: "started".into(), scope: "full".into(), decision: Some("d1".into()), ..Restore::default() };
+        let mut journal = Journal::new(Timestamp::UNIX_EPOCH, restore, "r1".into(), true);
+        journal.pairs = vec![Pair::new(Path::new("data"), Object::at(dir.path()).unwrap(), None)];
+        (dir, journal)
+    }
+
+    #[test]
+    fn a_journal_reads_back_and_any_change_to_it_is_noticed() {
+        let (dir, mut journal) = world();
+        assert_eq!(Journal::read(&Journal::pending(dir.path())).unwrap(), None);
+        journal.enter(dir.path(), Phase::Swapping).unwrap();
+        let path = Journal::pending(dir.path());
+        assert_eq!(Journal::read(&path).unwrap().unwrap(), journal);
+        assert!(refuse_while_pending(dir.path()).is_err());
+        let text = fs::read(&path).unwrap();
+        for at in [0, 70, text.len() - 3] {
+            let mut wrong = text.clone();
+            wrong[at] ^= 1;
+            fs::write(&path, wrong).unwrap();
+            assert!(matches!(Journal::read(&path), Err(Error::RecoverFirst(_))), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_decision_is_remembered_once_and_a_failed_point_too() {
+        let (dir, journal) = world();
+        let mut restore = journal.restore;
+        restore.phase = "reverted".into();
+        restore.snapshot = Some("s1".into());
+        Memory::add(dir.path(), &restore, Timestamp::UNIX_EPOCH).unwrap();
+        Memory::add(dir.path(), &restore, Timestamp::UNIX_EPOCH).unwrap();
+        let memory = Memory::read(dir.path()).unwrap();
+        assert_eq!((memory.0.len(), memory.done("d1"), memory.done("d2")), (1, Some("r1"), None));
+        assert_eq!(memory.failed_snapshots(), ["s1"]);
+    }
+
+    #[test]
+    fn an_object_is_the_same_after_a_rename() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        fs::create_dir(&a).unwrap();
+        let object = Object::at(&a).unwrap();
+        fs::rename(&a, &b).unwrap();
+        assert_eq!(Object::at(&b).unwrap(), object);
+        assert_eq!(Object::at(&a).unwrap(), None);
+    }
+}

@@ -1,0 +1,38 @@
+//! After a crash: back while the live tree is untouched, forward once the exchange was decided.
+
+use super::journal::{Journal, Phase};
+use super::run::Run;
+use super::swap::{self, Side};
+use super::{Ecosystem, Stage};
+use crate::error::{Error, Result};
+use crate::record::Restore;
+use std::time::Instant;
+
+/// Finishes what an interrupted run left, and says how it ended; `None` when nothing is pending. The caller holds the lock. With
+/// `control` false the service is not touched.
+///
+/// # Errors
+/// [`Error::SwappedBack`] when the new tree does not prove healthy; [`Error::RecoverFirst`] when what is there cannot be explained.
+pub fn recover(eco: &Ecosystem, control: bool, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
+    let Some(mut journal) = Journal::read(&Journal::pending(&eco.root))? else { return Ok(None) };
+    journal.control &= control;
+    let phase = journal.phase;
+    let mut run = Run { eco, stage, journal, began: Instant::now(), downtime: None };
+    match phase {
+        Phase::Staging | Phase::Staged | Phase::Stopping => {
+            run.abandon(&Error::Interrupted("the live tree was not touched".into()))?;
+            Ok(Some(run.journal.restore))
+        }
+        Phase::Swapping | Phase::Swapped | Phase::Carried => run.forward().map(Some),
+        Phase::Reverting => {
+            // The service may have been started on either tree; going back is finished first.
+            let why = run.journal.restore.error.clone().unwrap_or_else(|| "interrupted while going back".into());
+            run.backward(&why).map(Some)
+        }
+        Phase::Reverted => {
+            swap::swap(&eco.root, &run.journal, Side::Old)?;
+            run.finish_revert().map(Some)
+        }
+        Phase::Committed => run.finish_commit().map(Some),
+    }
+}

@@ -1,0 +1,486 @@
+//! The order of steps, from the plan to the commit or the way back.
+
+use super::journal::{Journal, Memory, Phase};
+use super::stage::{self, Point};
+use super::swap::{self, Side};
+use super::{Ecosystem, Stage, live};
+use crate::disk;
+use crate::error::{Error, Exit, Named, Result};
+use crate::health;
+use crate::record::{Plan, Restore, Scope};
+use crate::scope::OURS;
+use crate::service::{Proof, Ran, UnitVerb};
+use crate::store::Stored;
+use crate::time::{Timestamp, seconds_between};
+use crate::verdict::Verdict;
+use std::fs;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long the service may take to become healthy where `[verify] health` does not say: two of the policy's samples.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How many differing paths a plan shows.
+const EXAMPLES: usize = 10;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The new restore's id.
+    pub id: String,
+    /// What is rolled back.
+    pub scope: Scope,
+    /// The decision that is carried out.
+    pub decision: Option<String>,
+    /// Whether a person asked for it, or approved it.
+    pub by_operator: bool,
+    /// Whether a snapshot of another ecosystem will do.
+    pub adopt: bool,
+    /// Whether the service is stopped and started.
+    pub control: bool,
+    /// Whether to end after the plan.
+    pub dry_run: bool,
+}
+
+impl Order {
+    pub(super) fn record(&self) -> Restore {
+        Restore {
+            id: self.id.clone(),
+            phase: "started".into(),
+            decision: self.decision.clone(),
+            by: self.by_operator.then(|| "operator".into()),
+            scope: self.scope.to_string(),
+            ..Restore::default()
+        }
+    }
+}
+
+/// Rolls back to a snapshot. The caller holds the lock and has recovered what was pending. `None` when the run ended with the plan:
+/// a dry run, or a person's no.
+///
+/// # Errors
+/// [`Error::Refused`] and [`Error::Interrupted`]: nothing live was changed. [`Error::SwappedBack`]: the tree from before is back.
+/// [`Error::Process`]: the service could not be stopped, and was started again. [`Error::RecoverFirst`]: run it again with `--recover`.
+pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
+    let began = Instant::now();
+    let time = stored.stamp.time;
+    let point = Point::open(eco, stored, &order.scope, order.adopt, stage.progress)?;
+    let (comparison, carry_from, note) = point.compare(&eco.root, stage.progress)?;
+    let control = order.control && (eco.service.can_stop() || eco.service.can_start());
+    let data_loss_s = seconds_between(time, stage.now()).max(0);
+    let loses = matches!(order.scope, Scope::Full | Scope::Module(_)).then_some(data_loss_s);
+    let weight = point.weight(Some(&eco.root));
+    let plan = Plan {
+        restore: order.id.clone(),
+        scope: order.scope.to_string(),
+        snapshot: Some(point.stored.snapshot.id.clone()),
+        target: None,
+        strategy: "exchange".into(),
+        roots: point.roots.iter().map(|root| root.display().to_string()).collect(),
+        created: comparison.count("deleted"),
+        updated: comparison.changed(),
+        deleted: comparison.count("created"),
+        kept: comparison.same,
+        preserved: comparison.aside,
+        bytes: weight.0,
+        data_loss_s: loses,
+        control: how_controlled(eco, order.control),
+        verify: what_is_verified(eco),
+        examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
+    };
+    stage.emit(plan.clone());
+    if order.dry_run || !(stage.confirm)(&plan)? {
+        return Ok(None);
+    }
+    stage.go_on()?;
+
+    let mut record = order.record();
+    record.snapshot = plan.snapshot.clone();
+    record.strategy = Some(plan.strategy.clone());
+    stage.emit(record.clone());
+    record.data_loss_s = loses;
+    record.safety = Some(order.id.clone());
+    (record.created, record.updated, record.deleted, record.kept) = (Some(plan.created), Some(plan.updated), Some(plan.deleted), Some(plan.kept));
+    let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
+    journal.unit = matches!(order.scope, Scope::Module(_)).then(|| order.scope.clone());
+    journal.carry = point.carry();
+    journal.carry_from = carry_from;
+    if let Some(note) = note {
+        stage.report(&order.id, "compare", None, Some(note), began);
+    }
+    let mut run = Run { eco, stage, journal, began, downtime: None };
+    match run.prepare(&point, weight).and_then(|()| run.stop()) {
+        Ok(()) => run.forward().map(Some),
+        Err(e @ Error::RecoverFirst(_)) => Err(e),
+        Err(e) => {
+            run.abandon(&e)?;
+            Err(e)
+        }
+    }
+}
+
+/// Rolls back a unit that has no files: its command switches it off, or takes back what it did. `None` after a dry run or a no.
+///
+/// # Errors
+/// [`Error::Usage`] when the configuration has no command for it; [`Error::Process`] when the command fails.
+pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
+    let began = Instant::now();
+    let reverts = matches!(order.scope, Scope::Optimization(_)) && eco.service.has_unit_command(UnitVerb::Revert, &order.scope);
+    let verb = if reverts { UnitVerb::Revert } else { UnitVerb::Disable };
+    if !eco.service.has_unit_command(verb, &order.scope) {
+        // The sentence that says which key is missing; nothing is run.
+        eco.service.unit(verb, &order.scope, &[])?;
+    }
+    let plan = Plan {
+        restore: order.id.clone(),
+        scope: order.scope.to_string(),
+        strategy: "command".into(),
+        control: format!("the service goes on; {} is {}", order.scope, if reverts { "reverted" } else { "switched off" }),
+        ..Plan::default()
+    };
+    stage.emit(plan.clone());
+    if order.dry_run || !(stage.confirm)(&plan)? {
+        return Ok(None);
+    }
+    let mut record = order.record();
+    record.strategy = Some("command".into());
+    stage.emit(record.clone());
+    let ran = stage.step(&order.id, verb.word(), || {
+        let ran = eco.service.unit(verb, &order.scope, &[("ECO_RESTORE", &order.id)])?;
+        ran.why().map_or(Ok(((), None)), |why| Err(Error::Process(why)))
+    });
+    record.took_ms = Some(began.elapsed().as_millis() as u64);
+    record.phase = if ran.is_ok() { "completed" } else { "failed" }.into();
+    if let Err(e) = &ran {
+        (record.error, record.exit) = (Some(e.to_string()), Some(e.exit() as u8));
+    } else {
+        Memory::add(&eco.root, &record, stage.now())?;
+    }
+    stage.emit(record.clone());
+    ran.map(|()| Some(record))
+}
+
+fn how_controlled(eco: &Ecosystem, asked: bool) -> String {
+    match (asked, eco.service.can_stop(), eco.service.can_start()) {
+        (false, ..) => "the service is neither stopped nor started (--no-control)".into(),
+        (true, false, false) => "nothing to stop or start: eco.toml has no [control]".into(),
+        (true, true, true) => "the service is stopped and started".into(),
+        (true, true, false) => "the service is stopped; eco.toml has no start command".into(),
+        (true, false, true) => "the service is started; eco.toml says no way to stop it".into(),
+    }
+}
+
+fn what_is_verified(eco: &Ecosystem) -> Vec<String> {
+    let mut checks = vec!["the staged tree is read back before the exchange".to_owned()];
+    if !eco.probes.is_empty() || eco.service.can_find() {
+        checks.push(format!("healthy within {}", crate::time::Span(eco.verify.health.map_or(HEALTHY_WITHIN, |span| span.0))));
+    }
+    if !eco.verify.command.is_empty() {
+        checks.push(eco.verify.command.join(" "));
+    }
+    checks
+}
+
+/// One transaction under way.
+pub(super) struct Run<'a, 'b> {
+    pub(super) eco: &'a Ecosystem,
+    pub(super) stage: &'a mut Stage<'b>,
+    pub(super) journal: Journal,
+    pub(super) began: Instant,
+    /// When the stop began, and what the stop command took.
+    pub(super) downtime: Option<(Instant, u64)>,
+}
+
+impl Run<'_, '_> {
+    fn id(&self) -> String {
+        self.journal.restore.id.clone()
+    }
+
+    /// Steps that the live tree does not notice.
+    fn prepare(&mut self, point: &Point, weight: (u64, u64)) -> Result<()> {
+        let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
+        let folder = self.journal.folder(root);
+        let tree = folder.join("tree");
+        self.journal.enter(root, Phase::Staging)?;
+        self.stage.step(&id, "preflight", || {
+            disk::private_dir(&folder)?;
+            disk::private_dir(&tree)?;
+            stage::preflight(root, &folder, &point.roots, weight)?;
+            Ok(((), None))
+        })?;
+        // Opened before anything is written: errors of late writes are reported to whoever held it open (Linux 5.8 and later).
+        let dir = disk::open_dir(&tree)?;
+        let (progress, stop) = (self.stage.progress, self.stage.stop);
+        self.stage.step(&id, "stage", || {
+            let done = point.extract(&tree, Some(root), progress, stop)?;
+            if let Some((path, what)) = done.lost.first() {
+                return Err(Error::Refused(format!("{} cannot be put back whole: {what}; {} more", path.display(), done.lost.len() - 1)));
+            }
+            Ok(((), Some(format!("{} entries, {} KiB, each against its digest", done.entries, done.bytes >> 10))))
+        })?;
+        self.stage.step(&id, "flush", || disk::sync_filesystem(dir.as_fd(), &tree).map(|()| ((), None)))?;
+        self.stage.step(&id, "check", || {
+            let same = point.check(&tree, root, progress)?;
+            Ok(((), Some(format!("{same} entries read back as they were captured"))))
+        })?;
+        self.stage.go_on()?;
+        self.journal.pairs = point.pairs(root, &tree)?;
+        for pair in &self.journal.pairs {
+            // A root that is new here needs its folders above, and one that goes needs a place to go.
+            let (here, there) = (live(root, &pair.path()), tree.join(pair.path()));
+            for above in [disk::parent(&here), disk::parent(&there)] {
+                fs::create_dir_all(above).named("create the folder", above)?;
+                disk::sync_dir(above)?;
+            }
+        }
+        self.journal.enter(&eco.root, Phase::Staged)
+    }
+
+    /// Switches the unit off and stops the service; afterwards nobody writes to the roots, as far as can be proven.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        let (eco, id) = (self.eco, self.id());
+        self.journal.enter(&eco.root, Phase::Stopping)?;
+        self.switch(UnitVerb::Disable);
+        let began = Instant::now();
+        if !self.journal.control || !eco.service.can_stop() {
+            self.stage.report(&id, "stop", None, Some(format!("not checked: {}", how_controlled(eco, self.journal.control))), began);
+            self.downtime = Some((began, 0));
+            return Ok(());
+        }
+        let stopped = eco.service.stop(&[("ECO_RESTORE", &id), ("ECO_PHASE", "stop")]);
+        self.downtime = Some((began, stopped.command_ms));
+        let (ok, mut notes) = match &stopped.proof {
+            Proof::Proven => (Some(true), Vec::new()),
+            Proof::NotProven(why) => (None, vec![format!("not proven: {why}")]),
+            Proof::Failed(why) => (Some(false), vec![why.clone()]),
+        };
+        notes.extend(stopped.note);
+        if ok != Some(false) {
+            let roots: Vec<_> = self.journal.pairs.iter().map(|pair| live(&eco.root, &pair.path())).collect();
+            let holders = eco.service.holders(&roots);
+            notes.extend(holders.iter().take(5).map(|holder| {
+                format!("process {} ({}) still holds {}, and goes on with the tree from before", holder.pid, holder.name, holder.path.display())
+            }));
+        }
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
+        self.stage.report(&id, "stop", ok, note.clone(), began);
+        match ok {
+            Some(false) => {
+                Err(Error::Process(format!("the service could not be stopped: {}; the live tree was not touched", note.unwrap_or_default())))
+            }
+            _ => self.stage.go_on(),
+        }
+    }
+
+    /// Switches the module of this rollback off or on. The service is stopped in between, so a command that fails at switching off
+    /// is told and no more.
+    fn switch(&mut self, verb: UnitVerb) -> Option<String> {
+        let unit = self.journal.unit.clone()?;
+        let (id, began) = (self.id(), Instant::now());
+        if !self.eco.service.has_unit_command(verb, &unit) {
+            self.stage.report(&id, verb.word(), None, Some(format!("not done: {unit} has no {} command", verb.word())), began);
+            return None;
+        }
+        let ran = self.eco.service.unit(verb, &unit, &[("ECO_RESTORE", &id)]);
+        let why = ran.map_or_else(|e| Some(e.to_string()), |ran| ran.why());
+        self.stage.report(&id, verb.word(), Some(why.is_none()), why.clone(), began);
+        why
+    }
+
+    /// Nothing live was changed: the service runs again, what was staged goes.
+    pub(super) fn abandon(&mut self, why: &Error) -> Result<()> {
+        let root = self.eco.root.clone();
+        if self.journal.phase == Phase::Stopping {
+            let started = self.start();
+            self.switch(UnitVerb::Enable);
+            if let Some(failed) = started {
+                self.stage.report(&self.id(), "start", Some(false), Some(failed), Instant::now());
+            }
+        }
+        if self.journal.restore.undoes.is_none() {
+            disk::remove_tree(&self.journal.folder(&root))?;
+        }
+        if self.journal.phase >= Phase::Staging && Journal::pending(&root).exists() {
+            self.journal.close(&root, false)?;
+        }
+        let mut record = self.journal.restore.clone();
+        record.phase = "failed".into();
+        (record.safety, record.error, record.exit) = (None, Some(why.to_string()), Some(why.exit() as u8));
+        record.took_ms = Some(self.began.elapsed().as_millis() as u64);
+        self.stage.emit(record);
+        Ok(())
+    }
+
+    /// From the decision to swap to the end. Each phase is durable before the next begins.
+    pub(super) fn forward(&mut self) -> Result<Restore> {
+        let (root, id) = (self.eco.root.clone(), self.id());
+        if self.journal.phase < Phase::Swapped {
+            self.journal.enter(&root, Phase::Swapping)?;
+            let journal = &self.journal;
+            self.stage.step(&id, "swap", || swap::swap(&root, journal, Side::New).map(|()| ((), None)))?;
+            self.journal.enter(&root, Phase::Swapped)?;
+        }
+        self.carry()?;
+        self.journal.enter(&root, Phase::Carried)?;
+        let mut failed = self.start();
+        self.end_downtime();
+        failed = failed.or_else(|| self.switch(UnitVerb::Enable).map(|why| format!("the module could not be switched on again: {why}")));
+        failed = failed.or_else(|| self.prove());
+        match failed {
+            // Going back to the tree from before is what a person asked for; it may well be as ill as it was.
+            Some(why) if self.journal.restore.undoes.is_none() => self.backward(&why),
+            Some(why) => {
+                self.journal.restore.error = Some(why);
+                self.commit()
+            }
+            None => self.commit(),
+        }
+    }
+
+    fn carry(&mut self) -> Result<()> {
+        let (root, id) = (self.eco.root.clone(), self.id());
+        let journal = &self.journal;
+        let moved = self.stage.step(&id, "carry", || {
+            let moved = swap::carry(&root, journal)?;
+            Ok((moved, Some(format!("{moved} preserved or excluded paths stay as they were"))))
+        })?;
+        self.journal.restore.preserved = Some(self.journal.restore.preserved.unwrap_or(0).max(moved));
+        Ok(())
+    }
+
+    /// Starts the service; why that failed.
+    fn start(&mut self) -> Option<String> {
+        let (id, began) = (self.id(), Instant::now());
+        if !self.journal.control || !self.eco.service.can_start() {
+            self.stage.report(&id, "start", None, Some(format!("not checked: {}", how_controlled(self.eco, self.journal.control))), began);
+            return None;
+        }
+        let (ok, note, took) = match self.eco.service.start(&[("ECO_RESTORE", &id), ("ECO_PHASE", "start")]) {
+            Ok(started) => (started.ok, started.note, started.command_ms),
+            Err(e) => (false, Some(e.to_string()), 0),
+        };
+        if let Some((_, hooks)) = &mut self.downtime {
+            *hooks += took;
+        }
+        self.stage.report(&id, "start", Some(ok), note.clone(), began);
+        (!ok).then(|| note.unwrap_or_else(|| "the start command failed".into()))
+    }
+
+    fn end_downtime(&mut self) {
+        if let Some((began, hooks)) = self.downtime.take().filter(|_| self.journal.control) {
+            self.journal.restore.downtime_ms = Some(began.elapsed().as_millis() as u64);
+            self.journal.restore.hooks_ms = Some(hooks);
+        }
+    }
+
+    /// Whether the service is well again; why not.
+    fn prove(&mut self) -> Option<String> {
+        let (eco, id) = (self.eco, self.id());
+        let limit = eco.verify.health.map_or(HEALTHY_WITHIN, |span| span.0);
+        let began = Instant::now();
+        if !self.journal.control && (eco.service.can_stop() || eco.service.can_start()) {
+            self.stage.report(&id, "health", None, Some("not checked: the service was not started (--no-control)".into()), began);
+            return None;
+        }
+        if eco.probes.is_empty() && !eco.service.can_find() {
+            self.stage.report(&id, "health", None, Some("not checked: eco.toml has no [[probe]]".into()), began);
+        } else {
+            let (stage, stop) = (&*self.stage, self.stage.stop);
+            let (_, verdict, why) =
+                health::wait(&eco.probes, &eco.service, limit, || stage.now(), || stop.load(std::sync::atomic::Ordering::Relaxed));
+            let ok = match verdict {
+                Verdict::Yes => Some(true),
+                Verdict::No => Some(false),
+                Verdict::Unknown => None,
+            };
+            let why = why.map(|why| format!("not healthy within {}: {why}", crate::time::Span(limit)));
+            self.stage.report(&id, "health", ok, why.clone(), began);
+            if verdict != Verdict::Yes {
+                return why.or_else(|| Some("not healthy".into()));
+            }
+        }
+        let began = Instant::now();
+        if eco.verify.command.is_empty() {
+            self.stage.report(&id, "selftest", None, Some("not checked: eco.toml has no [verify] command".into()), began);
+            return None;
+        }
+        let ran: Ran = eco.service.run(&eco.verify.command, &[("ECO_RESTORE", &id), ("ECO_PHASE", "verify")], limit);
+        self.stage.report(&id, "selftest", Some(ran.ok()), ran.why(), began);
+        ran.why()
+    }
+
+    /// The one way back: the tree from before, with what preserved paths have gained.
+    pub(super) fn backward(&mut self, why: &str) -> Result<Restore> {
+        let (root, id) = (self.eco.root.clone(), self.id());
+        self.journal.restore.error = Some(why.to_owned());
+        self.journal.enter(&root, Phase::Reverting)?;
+        if self.journal.control && self.eco.service.can_stop() {
+            let began = Instant::now();
+            let stopped = self.eco.service.stop(&[("ECO_RESTORE", &id), ("ECO_PHASE", "stop")]);
+            let (ok, note) = match stopped.proof {
+                Proof::Proven => (Some(true), stopped.note),
+                Proof::NotProven(why) => (None, Some(why)),
+                // Worse than a service that writes into a tree on its way out is one that keeps a broken tree.
+                Proof::Failed(why) => (Some(false), Some(why)),
+            };
+            self.stage.report(&id, "stop", ok, note, began);
+        }
+        let journal = &self.journal;
+        self.stage.step(&id, "swap-back", || swap::swap(&root, journal, Side::Old).map(|()| ((), None)))?;
+        self.carry()?;
+        self.journal.enter(&root, Phase::Reverted)?;
+        self.finish_revert()
+    }
+
+    /// The tree from before is back: start it, remember, and let go of what was staged.
+    pub(super) fn finish_revert(&mut self) -> Result<Restore> {
+        let root = self.eco.root.clone();
+        let not_started = self.start();
+        self.switch(UnitVerb::Enable);
+        let why = self.journal.restore.error.clone().unwrap_or_else(|| "the rollback did not prove healthy".into());
+        let said = match not_started {
+            Some(failed) => Error::SwappedBack(format!("{why}; and the service did not start again: {failed}")),
+            None => Error::SwappedBack(why),
+        };
+        let mut record = self.journal.restore.clone();
+        record.phase = "reverted".into();
+        (record.safety, record.exit) = (None, Some(Exit::SwappedBack as u8));
+        record.took_ms = Some(self.began.elapsed().as_millis() as u64);
+        Memory::add(&root, &record, self.stage.now())?;
+        self.stage.emit(record);
+        disk::remove_tree(&self.journal.folder(&root))?;
+        self.journal.close(&root, false)?;
+        Err(said)
+    }
+
+    /// Durable first, told afterwards: whoever reads `completed` can rely on it through a power cut.
+    pub(super) fn commit(&mut self) -> Result<Restore> {
+        let root = self.eco.root.clone();
+        self.journal.restore.phase = "completed".into();
+        self.journal.restore.took_ms = Some(self.began.elapsed().as_millis() as u64);
+        self.journal.enter(&root, Phase::Committed)?;
+        self.finish_commit()
+    }
+
+    pub(super) fn finish_commit(&mut self) -> Result<Restore> {
+        let root = self.eco.root.clone();
+        let record = self.journal.restore.clone();
+        Memory::add(&root, &record, self.stage.now())?;
+        self.journal.close(&root, true)?;
+        self.stage.emit(record.clone());
+        self.expire();
+        Ok(record)
+    }
+
+    /// Lets go of trees from before whose time is over. What cannot be removed now is tried again next time.
+    fn expire(&self) {
+        let (now, keep) = (self.stage.now(), self.eco.keep_safety.0);
+        let old = |began: Timestamp| now.checked_sub(keep).is_ok_and(|limit| began < limit);
+        for folder in fs::read_dir(self.eco.root.join(OURS)).into_iter().flatten().flatten() {
+            let note = Journal::read(&folder.path().join("undo"));
+            if folder.file_name() != self.journal.folder.as_str() && matches!(note, Ok(Some(done)) if old(done.began)) {
+                let _ = disk::remove_tree(&folder.path());
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Before the service notices anything: the snapshot is opened and checked, the plan is made, the new tree is written beside the
+//! live one, flushed, and read back.
+
+use super::Ecosystem;
+use super::journal::{Object, Pair};
+use crate::archive::{Archive, Content, Extracted, Foreign, Index, extract};
+use crate::compare::{self, Aside, within};
+use crate::disk;
+use crate::error::{Error, Named, Result};
+use crate::plan::{self, Comparison};
+use crate::record::{RecordPath, Scope};
+use crate::scope::{Patterns, Walk, walk};
+use crate::store::{Seal, Stored};
+use rustix::fs::{FileType, Mode, OFlags};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// A snapshot that was opened, and found to be one that may be restored here.
+pub(super) struct Point {
+    pub(super) stored: Stored,
+    pub(super) index: Index,
+    /// The roots of the scope, none inside another.
+    pub(super) roots: Vec<PathBuf>,
+    opened: Opened,
+    aside: Aside,
+    carry: Vec<String>,
+}
+
+enum Opened {
+    Seekable(Archive),
+    Stream(Foreign),
+}
+
+impl Point {
+    /// Opens a snapshot for a rollback of `scope`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is damaged, not the one that was verified, of another ecosystem, or does not hold the scope;
+    /// [`Error::Usage`] for a scope that the configuration does not know.
+    pub(super) fn open(eco: &Ecosystem, stored: Stored, scope: &Scope, adopt: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Point> {
+        let refuse = |why: String| Error::Refused(format!("{}: {why}", stored.path.display()));
+        let damaged = |e: Error| if let Error::Archive { why, .. } = &e { refuse(why.clone()) } else { e };
+        let wanted = eco.scopes.roots(scope).ok_or_else(|| {
+            let known: Vec<&str> = eco.scopes.modules().collect();
+            Error::Usage(format!("eco.toml has no {scope}; its modules are: {}", if known.is_empty() { "none".into() } else { known.join(", ") }))
+        })?;
+        let (opened, index) = match Archive::open(&stored.path)?.filter(|_| stored.snapshot.legacy != Some(true)) {
+            Some(archive) => {
+                let (index, digest) = archive.index().map_err(damaged)?;
+                if Seal::read(&stored.path, archive.length()).is_some_and(|seal| seal.ok && seal.sha256_toc != digest.to_string()) {
+                    return Err(refuse("it is not the archive that was verified here: its index has changed".into()));
+                }
+                (Opened::Seekable(archive), index)
+            }
+            None => {
+                let mut foreign = Foreign::open(&stored.path, progress).map_err(damaged)?;
+                if let Some(damage) = foreign.damage.first() {
+                    return Err(refuse(format!("{} is damaged: {}", damage.path.path, damage.why.as_deref().unwrap_or(&damage.what))));
+                }
+                let index = foreign.arrange(&wanted)?;
+                (Opened::Stream(foreign), index)
+            }
+        };
+        let legacy = matches!(opened, Opened::Stream(_));
+        if !legacy && !adopt && index.head.ecosystem != eco.name {
+            let other = index.head.ecosystem.escape_debug();
+            return Err(refuse(format!("it is a snapshot of '{other}', and this is '{}': --adopt if that is meant", eco.name)));
+        }
+        let held: Vec<PathBuf> = index.head.snapshot.roots.iter().map(PathBuf::from).collect();
+        let roots = match scope {
+            // An archive of old cannot say what it left out, so only what is in it is put back.
+            Scope::Full if legacy => held,
+            _ => match wanted.iter().find(|root| !within(root, &held)) {
+                Some(missing) => return Err(refuse(format!("it does not hold {}, which belongs to {scope}", missing.display()))),
+                None => wanted,
+            },
+        };
+        let today: Vec<String> = eco.rules.exclude.iter().chain(&eco.rules.preserve).cloned().collect();
+        let aside = Aside::new(&index, &today)?;
+        let carry: BTreeSet<String> = index.head.preserve.iter().chain(&index.head.exclude).chain(&today).cloned().collect();
+        Ok(Point { stored, index, roots, opened, aside, carry: carry.into_iter().collect() })
+    }
+
+    fn content(&self) -> Content<'_> {
+        match &self.opened {
+            Opened::Seekable(archive) => Content::Seekable(archive),
+            Opened::Stream(foreign) => Content::Stream(foreign),
+        }
+    }
+
+    /// What is carried over, as patterns.
+    pub(super) fn carry(&self) -> Vec<String> {
+        self.carry.clone()
+    }
+
+    /// Positions of the entries to extract: with `live`, not what is carried over from there.
+    fn wanted(&self, live: Option<&Path>) -> Vec<usize> {
+        let stays = |path: &Path| live.is_some_and(|root| self.aside.covers(path) && self.is_carried_from(root, path));
+        let entries = self.index.entries.iter().enumerate();
+        entries.filter(|(_, e)| within(&e.node.path, &self.roots) && !stays(&e.node.path)).map(|(at, _)| at).collect()
+    }
+
+    /// Whether a preserved path will come from the live tree. Where even its folder is missing there, nothing of it is left to
+    /// preserve, and the snapshot's copy is better than none.
+    fn is_carried_from(&self, root: &Path, path: &Path) -> bool {
+        let top = path.ancestors().filter(|p| self.aside.is_carried(p)).last();
+        top.and_then(Path::parent).is_none_or(|folder| root.join(folder).is_dir())
+    }
+
+    /// Bytes and entries to be staged.
+    pub(super) fn weight(&self, live: Option<&Path>) -> (u64, u64) {
+        let wanted = self.wanted(live);
+        let bytes = wanted.iter().map(|at| self.index.entries[*at].node.kind.size()).sum();
+        (bytes, wanted.len() as u64)
+    }
+
+    /// How the live tree differs from the snapshot, and which of its folders hold paths that are carried over. The live tree may be
+    /// what is broken, so a part of it that cannot be read is no reason to stop: the note says so.
+    pub(super) fn compare(&self, root: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<(Comparison, Vec<RecordPath>, Option<String>)> {
+        let everything = Patterns::new::<&str>(&[]).map_err(Error::Config)?;
+        let (walked, mut note) = match walk(root, &self.roots, &everything) {
+            Ok(walked) => (walked, None),
+            Err(e) => (Walk::default(), Some(format!("the live tree cannot be compared: {e}"))),
+        };
+        let carried: BTreeSet<PathBuf> = walked
+            .entries
+            .iter()
+            .map(|found| found.node.path.as_path())
+            .filter(|path| self.aside.is_carried(path))
+            .filter_map(Path::parent)
+            .map(Path::to_owned)
+            .collect();
+        let was = compare::items_of(&self.index, &self.roots);
+        let is = match compare::items_in(root, walked, &self.index, &self.roots, None, progress) {
+            Ok(is) => is,
+            Err(e) => {
+                note = Some(format!("the live tree cannot be compared: {e}"));
+                Vec::new()
+            }
+        };
+        let comparison = plan::compare(&self.stored.snapshot.id, &was, &is, |path| self.aside.covers(path));
+        Ok((comparison, carried.iter().map(RecordPath::new).collect(), note))
+    }
+
+    /// Writes the new tree into the empty folder `into`. Each piece is checked against its digest on the way.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for damage; [`Error::Path`], [`Error::Interrupted`].
+    pub(super) fn extract(&self, into: &Path, live: Option<&Path>, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Extracted> {
+        extract(self.content(), &self.index, &self.wanted(live), into, progress, stop).map_err(|e| match e {
+            Error::Archive { path, why } => Error::Refused(format!("{}: {why}", path.display())),
+            other => other,
+        })
+    }
+
+    /// Reads what was staged back from the disk and compares it with the index, contents and metadata.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] naming the first path that differs.
+    pub(super) fn check(&self, staged: &Path, live: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<u64> {
+        let walked = walk(staged, &self.roots, &Patterns::new::<&str>(&[]).map_err(Error::Config)?)?;
+        forget_cached(staged, &walked)?;
+        let is = compare::items_in(staged, walked, &self.index, &self.roots, None, progress)?;
+        let was = compare::items_of(&self.index, &self.roots);
+        let left_out = |path: &Path| self.aside.covers(path) && self.is_carried_from(live, path);
+        let found = plan::compare("", &was, &is, left_out);
+        match found.differences.first() {
+            None => Ok(found.same),
+            Some(first) => {
+                let (path, what) = (&first.path.path, [vec![first.what.clone()], first.details.clone()].concat().join(" "));
+                Err(Error::Refused(format!("what was staged differs from the snapshot at {path} ({what}), and {} more", found.differences.len() - 1)))
+            }
+        }
+    }
+
+    /// What is live and what is staged, root by root.
+    pub(super) fn pairs(&self, root: &Path, staged: &Path) -> Result<Vec<Pair>> {
+        let mut pairs = Vec::new();
+        for path in &self.roots {
+            let (old, new) = (Object::at(&root.join(path))?, Object::at(&staged.join(path))?);
+            if old.is_some() || new.is_some() {
+                pairs.push(Pair::new(path, old, new));
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+/// Asks the kernel to read from the disk next time. It may decline; what is compared is right or wrong either way.
+fn forget_cached(base: &Path, walked: &Walk) -> Result<()> {
+    let dir = disk::open_dir(base)?;
+    for found in walked.entries.iter().filter(|found| found.node.kind.size() > 0) {
+        if let Ok(file) = disk::open_beneath(dir.as_fd(), &found.node.path, OFlags::RDONLY, Mode::empty()) {
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+    }
+    Ok(())
+}
+
+/// Everything that can be found out before the service is stopped: room for a second tree, and whether each root can change places
+/// with one beside it, tried with two empty folders in the very same places.
+///
+/// # Errors
+/// [`Error::Refused`] saying what is in the way.
+pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf], weight: (u64, u64)) -> Result<()> {
+    let (bytes, inodes) = disk::free_space(folder)?;
+    // A tenth more than the content: folders, and blocks that are not full.
+    let (need, entries) = (weight.0 + weight.0 / 10 + weight.1 * 4096, weight.1 + 16);
+    if bytes < need {
+        return Err(Error::Refused(format!(
+            "no room to stage the tree: {} MiB are needed in {}, {} are free",
+            need >> 20,
+            folder.display(),
+            bytes >> 20
+        )));
+    }
+    if inodes < entries {
+        return Err(Error::Refused(format!("no room to stage the tree: {entries} inodes are needed in {}, {inodes} are free", folder.display())));
+    }
+    for path in roots {
+        let live = root.join(path);
+        if let Some(stat) = disk::stat(&live)?
+            && FileType::from_raw_mode(stat.st_mode as _) == FileType::Symlink
+        {
+            return Err(Error::Refused(format!("{} is a symbolic link: roots that are links cannot change places", live.display())));
+        }
+        // Folders above a root that are gone are made again, as empty ones.
+        let above = disk::parent(&live);
+        fs::create_dir_all(above).named("create the folder", above)?;
+        trial(above, folder).map_err(|why| Error::Refused(format!("{} cannot change places with a staged one: {why}", live.display())))?;
+        if is_mount_point(&live)? {
+            return Err(Error::Refused(format!("{} is a mount point, which cannot change places", live.display())));
+        }
+    }
+    Ok(())
+}
+
+fn trial(above: &Path, folder: &Path) -> std::result::Result<(), String> {
+    let said = |e: std::io::Error| e.to_string();
+    let name = format!(".eco-trial-{}", std::process::id());
+    let (here, there) = (above.join(&name), folder.join(&name));
+    let tried = fs::create_dir(&here)
+        .and_then(|()| fs::create_dir(&there))
+        .map_err(said)
+        .and_then(|()| disk::exchange(&here, &there).map_err(|e| said(e.into())));
+    let _ = fs::remove_dir(&there);
+    let _ = fs::remove_dir(&here);
+    tried
+}
+
+fn is_mount_point(path: &Path) -> Result<bool> {
+    let (Some(own), Some(above)) = (disk::stat(path)?, disk::stat(disk::parent(path))?) else { return Ok(false) };
+    Ok(own.st_dev != above.st_dev)
+}

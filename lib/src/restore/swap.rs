@@ -1,0 +1,234 @@
+//! The moment itself: roots change places by one exchange each, and preserved paths follow the live side. Everything here can be
+//! run again after a crash: it looks at what is where, never at what is missing.
+
+use super::journal::{Journal, Object, Pair};
+use crate::disk;
+use crate::error::{Error, Named, Result};
+use crate::scope::Patterns;
+use crate::tree::Mtime;
+use rustix::fs::CWD;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+/// Which side is to be live.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Side {
+    /// The staged tree.
+    New,
+    /// The tree from before.
+    Old,
+}
+
+/// Brings the wanted side of every pair to life. Pairs that are there already are left alone.
+///
+/// # Errors
+/// [`Error::RecoverFirst`] when what is where cannot be explained by this transaction: nothing more is moved then.
+pub(super) fn swap(root: &Path, journal: &Journal, side: Side) -> Result<()> {
+    for pair in &journal.pairs {
+        let (live, aside) = (root.join(pair.path()), journal.aside(root, &pair.path()));
+        swap_one(pair, &live, &aside, side)?;
+        disk::sync_dir(disk::parent(&live))?;
+        disk::sync_dir(disk::parent(&aside))?;
+    }
+    Ok(())
+}
+
+fn swap_one(pair: &Pair, live: &Path, aside: &Path, side: Side) -> Result<()> {
+    let (wanted, other) = if side == Side::New { (pair.new, pair.old) } else { (pair.old, pair.new) };
+    let (here, there) = (Object::at(live)?, Object::at(aside)?);
+    if here == wanted && there == other {
+        return Ok(());
+    }
+    if here != other || there != wanted {
+        let path = live.display();
+        return Err(Error::RecoverFirst(format!(
+            "{path} is neither the tree from before nor the staged one: somebody else has moved it; nothing more was changed"
+        )));
+    }
+    match (here, there) {
+        (Some(_), Some(_)) => disk::exchange(live, aside).named("exchange", live),
+        (None, Some(_)) => disk::rename_to_free(aside, live).named("put into place", live),
+        (Some(_), None) => disk::rename_to_free(live, aside).named("set aside", live),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Moves preserved and excluded paths from the side that was live to the one that is live now, as they are at this moment, and
+/// says how many. Run after [`swap`], in either direction; what was moved already is not there any more.
+///
+/// # Errors
+/// [`Error::Path`] when something cannot be moved; running it again goes on.
+pub(super) fn carry(root: &Path, journal: &Journal) -> Result<u64> {
+    let patterns = Patterns::new(&journal.carry).map_err(Error::Config)?;
+    let mut places: BTreeSet<(PathBuf, bool)> = journal.carry_from.iter().map(|path| (path.to_path(), false)).collect();
+    places.extend(journal.carry.iter().filter_map(|pattern| beginning(pattern)).map(|folder| (folder, true)));
+    let mut moved = 0;
+    for pair in journal.pairs.iter().filter(|pair| pair.old.is_some() && pair.new.is_some()) {
+        for (folder, deep) in &places {
+            if folder.starts_with(pair.path()) {
+                moved += carry_folder(root, journal, &patterns, folder, *deep)?;
+            } else if *deep && pair.path().starts_with(folder) {
+                moved += carry_folder(root, journal, &patterns, &pair.path(), true)?;
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// The folder that a pattern cannot leave: its names up to the first with a wildcard. Patterns that begin with one match
+/// anywhere; for them the folders of the plan must do, because walking the whole tree would keep the service waiting.
+fn beginning(pattern: &str) -> Option<PathBuf> {
+    let plain: Vec<&str> = pattern.split('/').take_while(|name| !name.contains(['*', '?', '[', '{', '\\'])).collect();
+    let whole = plain.len() == pattern.split('/').count();
+    let folder: PathBuf = plain[..plain.len() - usize::from(whole && !plain.is_empty())].iter().collect();
+    (!folder.as_os_str().is_empty()).then_some(folder)
+}
+
+fn carry_folder(root: &Path, journal: &Journal, patterns: &Patterns, folder: &Path, deep: bool) -> Result<u64> {
+    let (from, to) = (journal.aside(root, folder), root.join(folder));
+    let is_dir = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    if !is_dir(&from) {
+        return Ok(0);
+    }
+    let dir = disk::open_dir(&from)?;
+    let mut moved = 0;
+    for name in disk::names(dir.as_fd(), &from)? {
+        let path = folder.join(&name);
+        if patterns.match_path(&path) {
+            carry_one(&from, &to, &name)?;
+            moved += 1;
+        } else if deep && is_dir(&from.join(&name)) {
+            moved += carry_folder(root, journal, patterns, &path, true)?;
+        }
+    }
+    if moved > 0 {
+        disk::sync_dir(&from)?;
+        disk::sync_dir(&to)?;
+    }
+    Ok(moved)
+}
+
+/// Moves one name; the folders' times stay what they were.
+fn carry_one(from: &Path, to: &Path, name: &OsStr) -> Result<()> {
+    make_like(from, to)?;
+    let (source, destination) = (from.join(name), to.join(name));
+    let times = [from, to].map(|folder| (folder, mtime(folder)));
+    let done = match disk::rename_to_free(&source, &destination) {
+        // The snapshot's copy of a preserved path was staged because its folder was missing; the live one wins.
+        Err(rustix::io::Errno::EXIST) => disk::exchange(&source, &destination),
+        other => other,
+    };
+    done.named("carry over", &destination)?;
+    for (folder, time) in times {
+        if let Some(time) = time {
+            disk::set_mtime(CWD, folder, time).named("set the time of", folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// A folder that only the other side has is made here too, with its owner and permissions.
+fn make_like(from: &Path, to: &Path) -> Result<()> {
+    if to.is_dir() {
+        return Ok(());
+    }
+    if let (Some(above), Some(there)) = (to.parent(), from.parent()) {
+        make_like(there, above)?;
+    }
+    let like = fs::metadata(from).named("look at", from)?;
+    fs::DirBuilder::new().mode(0o700).create(to).named("create the folder", to)?;
+    chown(to, Some(like.uid()), Some(like.gid())).named("set the owner of", to)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(like.mode() & 0o7777)).named("set the permissions of", to)
+}
+
+fn mtime(folder: &Path) -> Option<Mtime> {
+    let meta = fs::metadata(folder).ok()?;
+    Some(Mtime { seconds: meta.mtime(), nanos: meta.mtime_nsec() as u32 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{RecordPath, Restore};
+    use crate::time::Timestamp;
+
+    /// `data` with a preserved `data/metrics`, and a staged `data` beside it.
+    fn world() -> (tempfile::TempDir, Journal) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let write = |path: &str, text: &str| {
+            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            fs::write(at(path), text).unwrap();
+        };
+        write("data/state", "broken");
+        write("data/metrics/today", "one\ntwo\n");
+        write("data/x.tmp", "cache");
+        write(".eco/r/tree/data/state", "good");
+        let mut journal = Journal::new(Timestamp::UNIX_EPOCH, Restore::default(), "r".into(), false);
+        journal.pairs = vec![Pair::new(Path::new("data"), Object::at(&at("data")).unwrap(), Object::at(&at(".eco/r/tree/data")).unwrap())];
+        journal.carry = vec!["data/metrics/**".into(), "*.tmp".into()];
+        journal.carry_from = vec![RecordPath::new("data")];
+        (dir, journal)
+    }
+
+    fn read(dir: &tempfile::TempDir, path: &str) -> String {
+        fs::read_to_string(dir.path().join(path)).unwrap_or_else(|_| "-".into())
+    }
+
+    #[test]
+    fn trees_change_places_and_preserved_paths_stay() {
+        let (dir, journal) = world();
+        let root = dir.path();
+        swap(root, &journal, Side::New).unwrap();
+        swap(root, &journal, Side::New).unwrap();
+        assert_eq!(carry(root, &journal).unwrap(), 2);
+        assert_eq!(carry(root, &journal).unwrap(), 0);
+        let seen = ["data/state", "data/metrics/today", "data/x.tmp", ".eco/r/tree/data/state"].map(|path| read(&dir, path));
+        assert_eq!(seen, ["good", "one\ntwo\n", "cache", "broken"]);
+
+        // And back again: what the metrics gained meanwhile stays.
+        fs::write(root.join("data/metrics/later"), "three").unwrap();
+        swap(root, &journal, Side::Old).unwrap();
+        assert_eq!(carry(root, &journal).unwrap(), 3);
+        let seen = ["data/state", "data/metrics/today", "data/metrics/later", ".eco/r/tree/data/state"].map(|path| read(&dir, path));
+        assert_eq!(seen, ["broken", "one\ntwo\n", "three", "good"]);
+    }
+
+    #[test]
+    fn a_tree_that_somebody_else_moved_stops_everything() {
+        let (dir, journal) = world();
+        fs::rename(dir.path().join("data"), dir.path().join("elsewhere")).unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        assert!(matches!(swap(dir.path(), &journal, Side::New), Err(Error::RecoverFirst(_))));
+        assert_eq!(read(&dir, ".eco/r/tree/data/state"), "good");
+    }
+
+    #[test]
+    fn roots_that_only_one_side_has_come_and_go() {
+        let (dir, mut journal) = world();
+        let new = Object::at(&dir.path().join(".eco/r/tree/data")).unwrap();
+        fs::rename(dir.path().join("data"), dir.path().join("config")).unwrap();
+        let old = Object::at(&dir.path().join("config")).unwrap();
+        journal.pairs = vec![Pair::new(Path::new("data"), None, new), Pair::new(Path::new("config"), old, None)];
+        swap(dir.path(), &journal, Side::New).unwrap();
+        assert_eq!(
+            (read(&dir, "data/state"), read(&dir, "config/state"), read(&dir, ".eco/r/tree/config/state")),
+            ("good".into(), "-".into(), "broken".into())
+        );
+        swap(dir.path(), &journal, Side::Old).unwrap();
+        assert_eq!((read(&dir, "data/state"), read(&dir, "config/state")), ("-".into(), "broken".into()));
+    }
+
+    #[test]
+    fn a_pattern_begins_where_its_first_wildcard_stands() {
+        let said = |pattern: &str| beginning(pattern).map(|p| p.display().to_string()).unwrap_or_default();
+        assert_eq!(
+            [said("data/metrics/**"), said("logs/*.log"), said("data/keep.json"), said("**/x"), said("*.tmp"), said("one")],
+            ["data/metrics", "logs", "data", "", "", ""]
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! Undo: the tree from before a rollback changes places with the live one once more. What goes is kept in its turn, so an undo can
+//! be undone.
+
+use super::journal::{Journal, Object, Pair, Phase};
+use super::run::Run;
+use super::{Ecosystem, Stage};
+use crate::error::{Error, Named, Result};
+use crate::record::{Plan, Restore};
+use crate::scope::OURS;
+use crate::store::id6;
+use std::fs;
+use std::io::ErrorKind;
+use std::time::Instant;
+
+/// Puts the tree from before a rollback back: of the newest one, or of the one with this id (or its last characters). Preserved paths
+/// stay as they are now. Health is reported and decides nothing. `None` after a no at the question.
+///
+/// # Errors
+/// [`Error::NoMatch`] when there is nothing to undo; [`Error::Process`] when the service cannot be stopped: nothing was changed then.
+pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry_run: bool, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
+    let began = Instant::now();
+    let note = find(eco, which)?;
+    let mut record = note.restore.clone();
+    record.undoes = Some(record.id);
+    record = Restore {
+        id: id.clone(),
+        phase: "started".into(),
+        by: Some("operator".into()),
+        scope: record.scope,
+        undoes: record.undoes,
+        strategy: Some("exchange".into()),
+        ..Restore::default()
+    };
+    let mut journal = Journal::new(stage.now(), record.clone(), note.folder.clone(), control && (eco.service.can_stop() || eco.service.can_start()));
+    journal.restore.safety = Some(id.clone());
+    (journal.unit, journal.carry, journal.carry_from) = (None, note.carry.clone(), note.carry_from.clone());
+    for pair in &note.pairs {
+        let path = pair.path();
+        let (old, new) = (Object::at(&eco.root.join(&path))?, Object::at(&note.aside(&eco.root, &path))?);
+        if old.is_some() || new.is_some() {
+            journal.pairs.push(Pair::new(&path, old, new));
+        }
+    }
+    let plan = Plan {
+        restore: id,
+        scope: record.scope.clone(),
+        strategy: "exchange".into(),
+        roots: journal.pairs.iter().map(|pair| pair.path().display().to_string()).collect(),
+        control: format!("the tree from before rollback {} of {} comes back; the one that is live now is kept", id6(&note.restore.id), note.began),
+        verify: vec!["health is reported and decides nothing".into()],
+        ..Plan::default()
+    };
+    stage.emit(plan.clone());
+    if dry_run || !(stage.confirm)(&plan)? {
+        return Ok(None);
+    }
+    stage.emit(record);
+    journal.enter(&eco.root, Phase::Staged)?;
+    let mut run = Run { eco, stage, journal, began, downtime: None };
+    if let Err(e) = run.stop() {
+        run.abandon(&e)?;
+        return Err(e);
+    }
+    run.forward().map(Some)
+}
+
+/// The finished rollback that is meant.
+fn find(eco: &Ecosystem, which: Option<&str>) -> Result<Journal> {
+    let ours = eco.root.join(OURS);
+    let folders = match fs::read_dir(&ours) {
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        other => Some(other.named("list", &ours)?),
+    };
+    let mut notes = Vec::new();
+    for folder in folders.into_iter().flatten() {
+        let note = folder.named("list", &ours)?.path().join("undo");
+        match Journal::read(&note) {
+            Ok(Some(done)) => notes.push(done),
+            Ok(None) => {}
+            // Of another rollback, perhaps: the one that is asked for may still be fine.
+            Err(e) if which.is_none() => return Err(e),
+            Err(_) => {}
+        }
+    }
+    notes.retain(|done| {
+        which.is_none_or(|id| {
+            done.restore.id == id || done.folder == id || id.len() >= 4 && (done.restore.id.ends_with(id) || done.folder.ends_with(id))
+        })
+    });
+    notes.into_iter().max_by_key(|done| (done.began, done.restore.id.clone())).ok_or_else(|| {
+        let which = which.map(|id| format!(" '{}'", id.escape_debug())).unwrap_or_default();
+        Error::NoMatch(format!("there is no rollback{which} of {} to undo", eco.root.display()))
+    })
+}
