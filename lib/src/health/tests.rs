@@ -126,6 +126,13 @@ fn a_question_that_cannot_be_asked_says_nothing_about_the_service() {
 }
 
 #[test]
+fn a_password_stays_out_of_the_records() {
+    let name = |url: &str| Probe::Http { url: url.into(), timeout: None }.name();
+    assert_eq!(name("http://admin:s3cret@127.0.0.1:8080/health?for=a@b"), "http http://127.0.0.1:8080/health?for=a@b");
+    assert_eq!(name("http://127.0.0.1:8080"), "http http://127.0.0.1:8080");
+}
+
+#[test]
 fn a_port_takes_connections_or_not() {
     let tcp = |address: String| Probe::Tcp { address, timeout: Some("400ms".parse().unwrap()) };
     assert_eq!(ask_one(tcp(server(None))).up.known(), Some(&true), "it is not asked to say anything");

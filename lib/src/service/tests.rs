@@ -162,6 +162,19 @@ fn a_pid_file_without_a_number_says_nothing() {
 }
 
 #[test]
+fn a_pid_file_of_another_user_chooses_nobody_elses_process() {
+    let mut world = World::new();
+    world.daemon("exit 0");
+    let given = std::os::unix::fs::chown(world.root().join("svc.pid"), Some(12345), None);
+    let state = world.service(with_pidfile(&[], "1s")).find();
+    match given {
+        Ok(()) => assert!(matches!(&state, State::Unknown(why) if why.contains("it is not believed")), "{state:?}"),
+        // Only root can give a file away; then it is still ours, and believed.
+        Err(_) => assert!(matches!(state, State::Running(_)), "{state:?}"),
+    }
+}
+
+#[test]
 fn a_process_is_recognised_by_its_whole_name_and_its_arguments() {
     let mut world = World::new();
     let mark = format!("{}/svc.conf", world.root().display());
