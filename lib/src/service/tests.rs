@@ -198,7 +198,9 @@ fn neither_we_nor_what_we_run_under_is_ever_the_service() {
     let own = fs::read_link("/proc/self/exe").unwrap();
     let rule = ProcessMatch { exe: own.to_str().unwrap().into(), args: vec![] };
     assert!(process::matches(&rule, std::process::id()).unwrap());
-    let State::Stopped(_) = process::by_rule(&rule) else { panic!("found itself") };
+    // Another run of these tests may be found, but nothing that we belong to.
+    let State::Running(found) = process::by_rule(&rule) else { return };
+    assert!(found.iter().all(|process| !process::our_line().contains(&process.pid)), "found itself");
 }
 
 #[test]
