@@ -114,7 +114,9 @@ fn a_damaged_database_is_no_integrity_and_says_nothing_about_being_up() {
     let middle = bytes.len() / 2;
     bytes[middle..middle + 4096].fill(0xde);
     fs::write(&path, bytes).unwrap();
-    assert_eq!(ask(&world, &[]).exits(1)["integrity"], false);
+    let damaged = ask(&world, &[]);
+    assert_eq!(damaged.exits(1)["integrity"], false);
+    assert!(damaged.stderr.contains("integrity is false: sqlite a.db: "), "{}", damaged.stderr);
     fs::remove_file(&path).unwrap();
     assert_eq!(ask(&world, &[]).exits(1)["probes"][0]["error"], "the database is not there");
     assert!(!path.exists(), "asking makes nothing");

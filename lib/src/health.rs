@@ -185,7 +185,8 @@ pub fn verdict(health: &Health) -> (Verdict, Option<String>) {
     }
     for (name, value) in [("integrity", &health.integrity), ("integration", &health.integration)] {
         if value.known() == Some(&false) {
-            return no(format!("{name} is false"));
+            let database = health.probes.iter().find(|probe| name == "integrity" && probe.ok == Some(false) && probe.probe.starts_with("sqlite "));
+            return no(database.map_or_else(|| format!("{name} is false"), |probe| format!("{name} is false: {}", said(probe))));
         }
     }
     for bad in ["failed", "degraded"] {
