@@ -1,1 +1,3 @@
 //! x
+mod tool_ctl;
+mod tool_health;

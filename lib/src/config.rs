@@ -163,6 +163,11 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         (None, Some(store)) => Some(place(store)?),
         (None, None) => None,
     };
+    for (name, kind) in [("automation", &parsed.automation), ("optimization", &parsed.optimization), ("experiment", &parsed.experiment)] {
+        if let Some((id, _)) = kind.one.iter().find(|(_, commands)| !commands.roots.is_empty()) {
+            return Err(wrong(format!("[{name}.{id}] has roots, which only modules have: this is switched by its commands, not restored")));
+        }
+    }
     let mut units = Units { automation: parsed.automation, optimization: parsed.optimization, experiment: parsed.experiment, ..Units::default() };
     let mut module_roots = BTreeMap::new();
     for (id, module) in parsed.module {

@@ -83,7 +83,7 @@ impl Probe {
         match self {
             Probe::Process {} => "process".into(),
             Probe::Command { command, .. } => format!("command {}", command.join(" ")),
-            Probe::Http { url, .. } => format!("http {url}"),
+            Probe::Http { url, .. } => format!("http {}", without_password(url)),
             Probe::Tcp { address, .. } => format!("tcp {address}"),
             Probe::File { path, .. } => format!("file {}", path.display()),
             Probe::Json { path, .. } => format!("json {}", path.display()),
@@ -100,6 +100,13 @@ impl Probe {
         };
         said.map_or(Duration::from_secs(default), |span| span.0)
     }
+}
+
+/// An address without `user:password@`: records are mailed around.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (place, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    format!("{scheme}://{}{path}", place.rsplit('@').next().unwrap_or(place))
 }
 
 /// What is known about the service being up.
@@ -178,7 +185,8 @@ pub fn verdict(health: &Health) -> (Verdict, Option<String>) {
     }
     for (name, value) in [("integrity", &health.integrity), ("integration", &health.integration)] {
         if value.known() == Some(&false) {
-            return no(format!("{name} is false"));
+            let database = health.probes.iter().find(|probe| name == "integrity" && probe.ok == Some(false) && probe.probe.starts_with("sqlite "));
+            return no(database.map_or_else(|| format!("{name} is false"), |probe| format!("{name} is false: {}", said(probe))));
         }
     }
     for bad in ["failed", "degraded"] {

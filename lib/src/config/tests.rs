@@ -189,6 +189,7 @@ fn what_cannot_be_meant_is_refused() {
         ("[scopes]\ndata = [\"../other\"]\n", "cannot be a root"),
         ("[module.a]\nroots = [\"/etc\"]\n", "cannot be a root"),
         ("[snapshot]\nexclude = [\"a[b\"]\n", "is not a pattern"),
+        ("[experiment.e]\nroots = [\"a\"]\n", "[experiment.e] has roots, which only modules have"),
         ("[ecosystem\n", "1:"),
     ] {
         let said = world.refuses(text);
@@ -247,4 +248,13 @@ fn a_description_names_what_is_not_there() {
     fs::create_dir(folder.join("bin")).unwrap();
     fs::write(folder.join("bin/stop"), "").unwrap();
     assert_eq!(config.describe().1, Verdict::Yes);
+}
+
+#[test]
+fn the_example_of_the_page_is_a_configuration() {
+    let page = include_str!("../../../man/eco.toml.5");
+    let example = page.rsplit(".Bd -literal -offset indent\n").next().unwrap().split(".Ed\n").next().unwrap();
+    let world = World::new();
+    let config = world.config(&example.replace("/srv/shop", world.folder().to_str().unwrap()));
+    assert_eq!((config.name.as_str(), config.probes.len()), ("shop", 2));
 }

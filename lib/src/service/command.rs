@@ -18,6 +18,8 @@ const TERM_TO_KILL: Duration = Duration::from_secs(2);
 const TERM_TO_KILL_QUESTION: Duration = Duration::from_millis(200);
 /// How long output may still come in after the command itself has ended: somebody it left behind may hold the pipe forever.
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
+/// How often a program that somebody still writes to is tried, five milliseconds apart.
+const BUSY_TRIES: u32 = 40;
 /// More output than this is not kept.
 const MOST_OUTPUT: usize = 1 << 20;
 
@@ -109,14 +111,28 @@ fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output) -> 
         Output::Kept => command.stdout(Stdio::piped()),
         Output::ToStderr => command.stdout(io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)),
     };
-    command.spawn().map_err(|e| match e.kind() {
+    let mut tried = 1;
+    loop {
+        match command.spawn() {
+            // Another thread of ours that starts a command right now may hold a copy of the descriptor that wrote this program.
+            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && tried < BUSY_TRIES => {
+                tried += 1;
+                thread::sleep(Duration::from_millis(5));
+            }
+            spawned => return spawned.map_err(|e| cause(&e, root, program)),
+        }
+    }
+}
+
+fn cause(error: &io::Error, root: &Path, program: &str) -> String {
+    match error.kind() {
         io::ErrorKind::NotFound if !program.contains('/') && root.join(program).is_file() => {
             format!("no such program; write ./{program} for the one in the ecosystem's root")
         }
         io::ErrorKind::NotFound => "no such program".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
-        _ => e.to_string(),
-    })
+        _ => error.to_string(),
+    }
 }
 
 /// Relative programs lie in the ecosystem's root; a bare name is looked up in PATH only, so that a file that the service

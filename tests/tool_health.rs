@@ -1,0 +1,262 @@
+//! eco-health with real services: what it says about one that runs, one that does not, and one that nobody can ask.
+
+use crate::tool_ctl::{Ran, World, is_alive, until};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const HEALTH: &str = env!("CARGO_BIN_EXE_eco-health");
+
+fn ask(world: &World, args: &[&str]) -> Ran {
+    world.run(world.command(HEALTH, args))
+}
+
+fn with_probes(probes: &str) -> World {
+    World::new(&format!("[ecosystem]\nname = \"shop\"\n{probes}"))
+}
+
+/// A port that gives every connection this answer, or none.
+fn server(answer: Option<(&'static str, &'static str)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let mut open = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            if let Some((status, body)) = answer {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+            } else {
+                open.push(stream);
+            }
+        }
+    });
+    format!("http://127.0.0.1:{port}/health")
+}
+
+fn http(url: &str) -> String {
+    format!("[[probe]]\nkind = \"http\"\nurl = \"{url}\"\ntimeout = \"500ms\"\n")
+}
+
+#[test]
+fn an_answer_is_one_record_and_its_verdict_the_exit_code() {
+    let world =
+        with_probes(&http(&server(Some(("200 OK", r#"{"up":true,"error_rate":0.01,"requests":100,"modules":{"core":"ok"},"integrity":true}"#)))));
+    let seen = ask(&world, &[]).exits(0);
+    assert_eq!((&seen["type"], &seen["ecosystem"], &seen["up"], &seen["error_rate"]), (&json!("health"), &json!("shop"), &json!(true), &json!(0.01)));
+    assert_eq!((&seen["modules"], &seen["probes"][0]["ok"]), (&json!({"core":"ok"}), &json!(true)));
+
+    let ran = ask(&with_probes(&http(&server(Some(("500 Internal Server Error", ""))))), &[]);
+    assert_eq!(ran.exits(1)["up"], false);
+    assert!(ran.stderr.starts_with("eco-health: not healthy: it is not up: http http://127.0.0.1:"), "{}", ran.stderr);
+    assert!(ran.stderr.trim_end().ends_with("it answered with status 500"), "{}", ran.stderr);
+
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let seen = ask(&with_probes(&http(&format!("http://127.0.0.1:{free}/"))), &[]).exits(1);
+    assert_eq!((&seen["up"], &seen["probes"][0]["error"]), (&json!(false), &json!("connection refused")));
+
+    let seen = ask(&with_probes(&http("https://127.0.0.1/")), &[]).exits(3);
+    assert!(seen["up"].is_null() && seen["error"].as_str().unwrap().contains("https is not spoken here"), "{seen}");
+}
+
+#[test]
+fn a_service_that_hangs_is_not_up_and_delays_nobody() {
+    let probes = http(&server(None)) + "[[probe]]\nkind = \"command\"\ncommand = [\"sleep\", \"30\"]\ntimeout = \"300ms\"\n";
+    let world = with_probes(&(probes + &http(&server(Some(("200 OK", ""))))));
+    let began = Instant::now();
+    let seen = ask(&world, &[]).exits(1);
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    let ok: Vec<&Value> = seen["probes"].as_array().unwrap().iter().map(|probe| &probe["ok"]).collect();
+    assert_eq!((ok, &seen["up"]), (vec![&json!(false), &json!(false), &json!(true)], &json!(false)));
+    let names: Vec<&str> = seen["probes"].as_array().unwrap().iter().map(|probe| probe["probe"].as_str().unwrap()).collect();
+    assert_eq!(names[1], "command sleep 30", "in the order of the file");
+}
+
+#[test]
+fn the_older_form_of_an_answer_is_understood() {
+    let world = with_probes("[[probe]]\nkind = \"command\"\ncommand = [\"./health\"]\n");
+    let said = |body: &str| {
+        world.file("health", &format!("#!/bin/sh\ncat <<'END'\n{body}\nEND\n"));
+        ask(&world, &[])
+    };
+    let well = said(r#"{"ecosystem_state": "running", "overall_health": "healthy", "modules": {"a": {"status": "integrated", "run_count": 3, "error_count": 0}}}"#).exits(0);
+    assert_eq!((&well["up"], &well["modules"]["a"]), (&json!(true), &json!("ok")));
+    let ill = said(
+        r#"{"ecosystem_state": "running", "overall_health": "unhealthy", "modules": {"a": {"status": "integrated"}, "b": {"status": "error"}}}"#,
+    );
+    assert_eq!(ill.exits(1)["modules"], json!({"a":"ok","b":"failed"}));
+    assert!(ill.stderr.contains("module b failed"), "{}", ill.stderr);
+    assert_eq!(said(r#"{"ecosystem_state": "shutdown", "modules": {}}"#).exits(1)["up"], false);
+    // Says that it is ill and not where: no metric is made up, and it still is not called healthy.
+    let vague = said(r#"{"ecosystem_state": "running", "overall_health": "unhealthy", "modules": {}}"#).exits(1);
+    assert_eq!((&vague["up"], &vague["probes"][0]["error"]), (&json!(true), &json!("it calls itself unhealthy")));
+    assert!(vague.get("integration").is_none() && vague.get("integrity").is_none());
+}
+
+#[test]
+fn a_damaged_database_is_no_integrity_and_says_nothing_about_being_up() {
+    let world = with_probes("[[probe]]\nkind = \"sqlite\"\npath = \"a.db\"\n");
+    let path = world.root().join("a.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch("BEGIN; CREATE TABLE t(x); CREATE INDEX i ON t(x);").unwrap();
+    for number in 0..2000 {
+        database.execute("INSERT INTO t VALUES (?1 || ' and more')", [number]).unwrap();
+    }
+    database.execute_batch("COMMIT").unwrap();
+    drop(database);
+    let sound = ask(&world, &[]).exits(0);
+    assert_eq!((&sound["integrity"], &sound["up"]), (&json!(true), &Value::Null));
+    let before = fs::read(&path).unwrap();
+    let mut bytes = before.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4096].fill(0xde);
+    fs::write(&path, bytes).unwrap();
+    let damaged = ask(&world, &[]);
+    assert_eq!(damaged.exits(1)["integrity"], false);
+    assert!(damaged.stderr.contains("integrity is false: sqlite a.db: "), "{}", damaged.stderr);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(ask(&world, &[]).exits(1)["probes"][0]["error"], "the database is not there");
+    assert!(!path.exists(), "asking makes nothing");
+}
+
+#[test]
+fn hazard_11_the_running_service_is_asked_and_nobody_else() {
+    let world = World::usual();
+    // The old check asked a fresh object, which is always well; this file would say so too.
+    world.file("status.json", r#"{"ecosystem_state":"running","overall_health":"healthy"}"#);
+    let down = ask(&world, &[]).exits(1);
+    assert_eq!((&down["up"], &down["probes"][0]["probe"]), (&json!(false), &json!("process")), "nothing runs");
+
+    let pid = world.start();
+    let up = ask(&world, &[]).exits(0);
+    assert_eq!(up["up"], true);
+    let share = |name: &str| up[name].as_f64().unwrap_or_else(|| panic!("{name}: {up}"));
+    assert!((0.0..=1.0).contains(&share("cpu_usage")) && share("memory_usage") > 0.0 && share("memory_usage") < 0.5, "{up}");
+
+    Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    until("the service is gone", || !is_alive(pid));
+    let gone = ask(&world, &[]).exits(1);
+    assert!(gone["probes"][0]["error"].as_str().unwrap().contains("which is gone"), "its pid file is still there: {gone}");
+}
+
+#[test]
+fn without_anything_to_ask_nothing_is_known() {
+    let world = with_probes("");
+    let seen = ask(&world, &[]).exits(3);
+    assert!(seen["up"].is_null() && seen["error"].as_str().unwrap().starts_with("nothing to ask"), "{seen}");
+}
+
+#[test]
+fn samples_come_on_a_grid_and_the_last_one_is_the_exit_code() {
+    let world = with_probes("[[probe]]\nkind = \"command\"\ncommand = [\"./slow\"]\n");
+    world.file("slow", "#!/bin/sh\nsleep 0.05; [ ! -e ill ]\n");
+    let ran = ask(&world, &["--every", "200ms", "--count", "4"]);
+    let millis = |record: &Value| {
+        let time: jiff::Timestamp = record["time"].as_str().unwrap().parse().unwrap();
+        time.as_millisecond()
+    };
+    let times: Vec<i64> = ran.records().iter().map(millis).collect();
+    assert_eq!((times.len(), ran.code), (4, 0), "{}", ran.stderr);
+    assert!((590..750).contains(&(times[3] - times[0])), "no drift: {times:?}");
+
+    world.file("ill", "");
+    let ran = ask(&world, &["--every", "100ms", "--for", "250ms"]);
+    assert_eq!((ran.records().len(), ran.code), (3, 1), "at 0, 100 and 200 ms: {}", ran.stdout);
+    assert_eq!(ran.stderr.lines().count(), 1, "said once, not with every sample: {}", ran.stderr);
+}
+
+#[test]
+fn a_sample_is_written_at_once_and_a_signal_ends_the_series_cleanly() {
+    let world = with_probes("[[probe]]\nkind = \"command\"\ncommand = [\"true\"]\n");
+    let mut child = world.command(HEALTH, &["--every", "30s"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.ends_with('\n') && first.contains("\"up\":true"), "{first}");
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let began = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "the last sample was well");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_series() {
+    let world = with_probes("[[probe]]\nkind = \"command\"\ncommand = [\"true\"]\n");
+    let ran = world.run(world.command("sh", &["-c", "\"$1\" --every 20ms | head -n 2", "sh", HEALTH]));
+    assert_eq!((ran.records().len(), ran.code, ran.stderr.as_str()), (2, 0, ""));
+}
+
+#[test]
+fn waiting_ends_with_the_first_healthy_sample_or_the_deadline() {
+    let world = with_probes("[[probe]]\nkind = \"file\"\npath = \"ready\"\n");
+    let ran = ask(&world, &["--wait", "ok", "--timeout", "200ms"]);
+    assert_eq!(ran.exits(1)["up"], false);
+    let ready = world.root().join("ready");
+    let writer = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(200));
+        fs::write(ready, "").unwrap();
+    });
+    assert_eq!(ask(&world, &["--wait", "ok", "--timeout", "20s"]).exits(0)["up"], true);
+    writer.join().unwrap();
+}
+
+#[test]
+fn the_clock_can_be_fixed() {
+    let world = with_probes("[[probe]]\nkind = \"file\"\npath = \"beat\"\nmax_age = \"60s\"\n");
+    fs::File::create(world.root().join("beat")).unwrap().set_modified("2026-03-01T09:58:00Z".parse::<jiff::Timestamp>().unwrap().into()).unwrap();
+    let at = |time: &str| {
+        let mut command = world.command(HEALTH, &[]);
+        command.env("ECO_NOW", time);
+        world.run(command)
+    };
+    assert_eq!(at("2026-03-01T09:58:30Z").exits(0)["time"], "2026-03-01T09:58:30Z");
+    assert!(at("2026-03-01T10:00:00Z").exits(1)["probes"][0]["error"].as_str().unwrap().starts_with("it was written 2m ago"));
+}
+
+#[test]
+fn a_dash_copies_the_stream_first() {
+    let world = with_probes("[[probe]]\nkind = \"command\"\ncommand = [\"true\"]\n");
+    let mut child = world.command(HEALTH, &["-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"type\":\"weather\",\"time\":\"2026-03-01T10:00:00Z\"}\n\nno record\n").unwrap();
+    let done = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8(done.stdout).unwrap();
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines[..3], ["{\"type\":\"weather\",\"time\":\"2026-03-01T10:00:00Z\"}", "", "no record"]);
+    assert!(lines[3].starts_with("{\"type\":\"health\",") && lines.len() == 4);
+    assert_eq!(done.status.code(), Some(3), "a line that is no record is not forgotten");
+}
+
+#[test]
+fn the_configuration_is_explained_without_asking_anything() {
+    let world = World::usual();
+    let said = ask(&world, &["--check-config"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    for line in ["  name       shop\n", "  start      ", "./start\n", "  grace      3s, then TERM", "  asks       process"] {
+        assert!(said.stdout.contains(line), "{line}: {}", said.stdout);
+    }
+    world.file("eco.toml", "[control]\nstop = [\"bin/none\"]\n");
+    let said = ask(&world, &["--check-config"]);
+    assert!(said.code == 1 && said.stdout.contains("bin/none (not there)"), "{}", said.stdout);
+    world.file("eco.toml", "[control]\nstpo = [\"bin/none\"]\n");
+    let said = ask(&world, &["--check-config"]);
+    assert!(said.refuses().contains("eco.toml:2: unknown field `stpo`") && said.stderr.contains("did you mean `stop`?"), "{}", said.stderr);
+}
+
+#[test]
+fn words_that_make_no_sense_together_are_refused() {
+    let world = with_probes("");
+    for args in [
+        &["--wait", "ok"][..],
+        &["--timeout", "5s"],
+        &["--count", "3"],
+        &["--every", "1"],
+        &["--every", "0s"],
+        &["--every", "1s", "--wait", "ok", "--timeout", "1s"],
+        &["--count", "0", "--every", "1s"],
+        &["shop"],
+    ] {
+        ask(&world, args).refuses();
+    }
+}
