@@ -1,1 +1,3 @@
-//! x
+//! Records -> the incident report.
+
+pub(crate) mod words;
