@@ -1,1 +1,3 @@
-//! x
+//! The programs as people run them: one test binary, so that it links once.
+
+mod tool_report;

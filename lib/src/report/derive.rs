@@ -240,10 +240,7 @@ fn alarms(incident: &Incident, story: &Story, others: &[Incident]) -> Vec<String
     }
     let open = others.iter().filter(|other| other.state() == State::Ongoing).count();
     if open > 0 {
-        alarms.push(format!(
-            "{} in the stream not closed either; see Data quality.",
-            if open == 1 { "Another incident is".to_owned() } else { format!("{open} other incidents are") }
-        ));
+        alarms.push(format!("Other incidents in the stream that are not closed: {open}; see Data quality."));
     }
     if story.bad_lines > 0 {
         alarms.push(format!("Lines of the stream that are no records: {}. Facts may be missing.", story.bad_lines));

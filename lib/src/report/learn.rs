@@ -4,7 +4,7 @@ use super::action::{before, free};
 use super::incident::{Incident, Run};
 use super::rollback::{Taken, snapshots, undone, window};
 use super::timeline::Axis;
-use super::words::{clock, count, id6, list, span};
+use super::words::{clock, id6, list, span};
 use super::{Report, State, Story};
 use crate::record::{Action, Decision, Record, Scope};
 use crate::time::{Timestamp, seconds_between};
@@ -26,7 +26,7 @@ pub(super) fn learn(report: &mut Report, story: &Story, axis: &Axis) {
     cause(report, story, axis);
 }
 
-/// The newest deadline that a decision set, and when somebody acted on it.
+/// The earliest deadline that a decision set, and when somebody acted on it.
 fn deadlines(report: &mut Report, incident: &Incident) {
     let deadline = incident.decisions.iter().filter_map(|(_, decision)| decision.deadline).min();
     let acted = incident.runs.iter().filter(|run| run.said.undoes.is_none()).filter_map(|run| run.started.or(run.completed())).min();
@@ -34,7 +34,8 @@ fn deadlines(report: &mut Report, incident: &Incident) {
         (Some(deadline), Some(acted)) if acted <= deadline => {
             report.well.push(format!("The rollback began {}.", before(seconds_between(acted, deadline), "its deadline")));
         }
-        (Some(deadline), Some(acted)) => {
+        // A deadline of "at once" is met by whoever begins within the minute.
+        (Some(deadline), Some(acted)) if seconds_between(deadline, acted) > 60 => {
             report.badly.push(format!("The rollback began {}.", before(seconds_between(acted, deadline), "its deadline")));
         }
         _ => {}
@@ -70,11 +71,7 @@ fn rollbacks(report: &mut Report, incident: &Incident) {
             |ok: Option<bool>| -> Vec<String> { run.steps.iter().filter(|(_, step)| step.ok == ok).map(|(_, step)| free(&step.step)).collect() };
         let (failed, unchecked) = (steps(Some(false)), steps(None));
         if !run.steps.is_empty() && failed.is_empty() && unchecked.is_empty() {
-            report.well.push(
-                format!("All {} of {name} ended ok.", count(run.steps.len() as u64, "step"))
-                    .replace("of Rollback", "of rollback")
-                    .replace("of The", "of the"),
-            );
+            report.well.push(format!("{name}: every step ended ok ({}).", run.steps.len()));
         }
         if !failed.is_empty() {
             report.badly.push(format!("Steps that failed: {}.", list(&failed)));

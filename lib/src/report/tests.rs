@@ -96,6 +96,7 @@ fn a_fully_recorded_incident_fills_every_field_of_the_template() {
             "- time down: 1 min",
             "- modules affected: planner (failed)",
             "- **Status:** resolved at 2026-03-01 10:09:00",
+            "- **Took:** 2.3 s; the service was stopped for 41 ms",
             "- **Issue Began:** 2026-03-01 10:00:00 (+0s)",
             "- **Issue Detected:** 2026-03-01 10:02:00 (+2m)",
             "- **Rollback Initiated:** 2026-03-01 10:03:00 (+3m)",
@@ -103,7 +104,7 @@ fn a_fully_recorded_incident_fills_every_field_of_the_template() {
             "- **System Restored:** 2026-03-01 10:04:00 (+4m)",
             "- errors-25: error_rate 0.31, limit > 0.25, held for 2 min over 3 samples, since 2026-03-01 10:00:00",
             "- config:limits (change c1), from r41 to r42, 2 min before the onset",
-            "- After full was rolled back, health recovered and stayed good.",
+            "- After the rollback of full, health recovered and stayed good.",
             "- **Rollback Type:** full",
             "- **Backup Used:** `p2`",
             "- about it: taken 2026-03-01 08:30:00, 1 h 30 min before the onset, daily, verified, health ok when it was taken",
@@ -119,8 +120,8 @@ fn a_fully_recorded_incident_fills_every_field_of_the_template() {
             "- Records: change 1, decision 2, health 70, plan 1, restore 2, snapshot 2, step 2",
             "- Lines that are no records: 0",
             "| 2026-03-01 09:58:00 (-2m) | change c1: config:limits from r41 to r42 |",
-            "| 2026-03-01 10:00:00 (+0s) | health: module planner failed (was ok); error_rate (errors-25) breaks its limit > 0.25 (was keeps its limit > 0.25) |",
-            "| 2026-03-01 10:03:00 (+3m) | health: service down (was up) |",
+            "| 2026-03-01 10:00:00 (+0s) | health: module planner failed; error_rate 0.31 is > 0.25 (errors-25) |",
+            "| 2026-03-01 10:03:00 (+3m) | health: service down |",
         ],
     );
     assert!(!text.contains("**Attention:**"), "{text}");
@@ -253,7 +254,7 @@ fn the_last_incident_is_the_one_and_the_others_are_named() {
             "- **Rollback Type:** none: the stream holds no rollback of this incident",
         ],
     );
-    assert!(!text.contains("roll back full to snapshot p2 (was"), "{text}");
+    assert!(!text.contains("10:02:00 (-"), "decisions of the other incident have no place here:\n{text}");
 }
 
 #[test]
@@ -332,7 +333,7 @@ fn hostile_names_are_text_and_break_no_table() {
         })
         .collect();
     let text = story(&lines).report().markdown();
-    assert!(!text.contains("<script") && !text.contains("\x1b") && !text.contains('\u{202e}') && !text.contains("](http"), "{text}");
+    assert!(!text.contains("<script") && !text.contains("\x1b") && !text.contains('\u{202e}') && !text.replace("\\]", "").contains("]("), "{text}");
     assert!(!text.lines().any(|line| line.starts_with("# Owned") || line.starts_with("| a |")), "{text}");
     for row in text.lines().filter(|line| line.starts_with('|')) {
         assert_eq!(row.matches('|').count(), 3, "{row}");
