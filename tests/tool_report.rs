@@ -197,3 +197,14 @@ fn with_a_file_a_terminal_shows_tables_instead_of_records() {
     assert!(shown.contains("HEALTH") && shown.contains("\x1b[") && !shown.contains("\"type\""), "{shown}");
     assert!(run(&["--human", "-o", folder.path().join("b.md").to_str().unwrap()], INCIDENT).1.starts_with("ID      TIME (UTC)"));
 }
+
+#[test]
+fn the_page_explains_every_flag() {
+    let page = include_str!("../man/eco-report.1");
+    let help = run(&["--help"], "").1;
+    let flags: Vec<&str> = help.split_whitespace().filter_map(|word| word.strip_prefix("--")).collect();
+    assert!(flags.len() > 8, "{help}");
+    for flag in flags {
+        assert!(page.contains(&format!("Fl Fl {flag}")), "the page lacks --{flag}");
+    }
+}

@@ -202,7 +202,7 @@ fn confirmed(incident: &Incident) -> Vec<String> {
 /// The limits of every rollback, as far as this incident has run into them.
 fn not_undone(incident: &Incident) -> Vec<String> {
     let done = |run: &&super::incident::Run| run.completed().is_some() && run.said.undoes.is_none() && undone(incident, run).is_none();
-    let Some(run) = incident.runs.iter().filter(done).next_back() else { return Vec::new() };
+    let Some(run) = incident.runs.iter().rfind(done) else { return Vec::new() };
     let preserved = match run.said.preserved {
         Some(0) => "Preserved paths (time series, logs): the rollback met none.".to_owned(),
         Some(1) => "Preserved paths (time series, logs): 1 stayed as it was.".to_owned(),

@@ -141,7 +141,7 @@ pub(super) fn limits(incident: &Incident) -> Vec<Limit> {
 /// The normal response time before the trouble: what the prober says, else the median of a day of samples.
 pub(super) fn normal(samples: &[Sample], onset: Timestamp) -> Option<Normal> {
     let before = || samples.iter().filter(|sample| sample.time < onset);
-    let said = before().filter_map(|sample| usable(&sample.health.baseline_ms)).last();
+    let said = before().filter_map(|sample| usable(&sample.health.baseline_ms)).next_back();
     if let Some(ms) = said.filter(|ms| *ms > 0.0) {
         return Some(Normal { ms, how: format!("{ms:.0} ms, as the prober says") });
     }
@@ -220,17 +220,13 @@ fn down(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<String> {
 pub(super) fn recovered(samples: &[Sample], from: Timestamp, to: Timestamp, limits: &[Limit], normal: Option<&Normal>) -> Option<Timestamp> {
     let mut since = None;
     for sample in samples.iter().filter(|sample| sample.time > from && sample.time <= to) {
-        let answers = limits.iter().map(|limit| limit.inside(sample.health, normal));
-        let healthy = match sample.health.up.known() {
-            Some(false) => Some(false),
-            Some(true) => answers.fold(Some(true), |all, one| if one == Some(false) { Some(false) } else { all }),
-            None => None,
-        };
-        let sound = sample.health.integrity.known() != Some(&false) && sample.health.integration.known() != Some(&false);
-        match (healthy, sound) {
-            (Some(false), _) | (_, false) => since = None,
-            (Some(true), true) => since = since.or(Some(sample.time)),
-            (None, true) => {}
+        let health = sample.health;
+        let outside = limits.iter().any(|limit| limit.inside(health, normal) == Some(false));
+        let unsound = [&health.up, &health.integrity, &health.integration].iter().any(|reading| reading.known() == Some(&false));
+        if outside || unsound {
+            since = None;
+        } else if health.up.known() == Some(&true) {
+            since = since.or(Some(sample.time));
         }
     }
     since

@@ -19,7 +19,7 @@ pub(super) fn learn(report: &mut Report, story: &Story, axis: &Axis) {
     let used = incident.runs.iter().find_map(|run| run.said.snapshot.as_deref().and_then(|id| taken.get(id).copied()));
     deadlines(report, incident);
     rollbacks(report, incident);
-    proof(report, incident, used);
+    proof(report, story, incident, used);
     guards(report, incident);
     monitoring(report);
     data(report, incident, used);
@@ -90,12 +90,17 @@ fn rollbacks(report: &mut Report, incident: &Incident) {
     }
 }
 
-fn proof(report: &mut Report, incident: &Incident, used: Option<Taken>) {
+fn proof(report: &mut Report, story: &Story, incident: &Incident, used: Option<Taken>) {
     let Some((time, snapshot)) = used else { return };
     let name = id6(&snapshot.id);
-    match snapshot.verified {
-        Some(true) => report.well.push(format!("Snapshot {name} had been read back in full before it was used.")),
-        _ => {
+    let damaged = story.events.iter().rev().find_map(|event| match &event.record {
+        Record::Verification(found) if found.snapshot == snapshot.id && found.ok == Some(false) => Some(event.stamp.time),
+        _ => None,
+    });
+    match (damaged, snapshot.verified) {
+        (Some(time), _) => report.badly.push(format!("Snapshot {name} was found DAMAGED at {}.", clock(time))),
+        (None, Some(true)) => report.well.push(format!("Snapshot {name} had been read back in full before it was used.")),
+        (None, _) => {
             report.badly.push(format!("No record says that snapshot {name} had been read back in full."));
             report.prevention.push("Verify snapshots when they are taken, with eco-verify.".to_owned());
         }

@@ -299,6 +299,18 @@ fn a_configuration_rollback_loses_no_data_and_says_what_is_set_aside() {
 }
 
 #[test]
+fn damage_in_the_snapshot_outweighs_that_it_was_verified_once() {
+    let mut lines = full_incident();
+    lines.push(record(
+        "verification",
+        "10:08:00",
+        r#""snapshot":"p2","path":"/b/p2.tar.gz","depth":"data","ok":false,"damage":[{"path":"a","what":"digest"}]"#,
+    ));
+    let text = markdown(&lines, &["- Snapshot p2 was found DAMAGED at 2026-03-01 10:08:00."]);
+    assert!(!text.contains("read back in full before"), "{text}");
+}
+
+#[test]
 fn gaps_late_records_and_unusable_values_are_counted() {
     let mut lines = full_incident();
     lines.retain(|line| !["10:05", "10:06", "10:07"].iter().any(|time| line.contains(time)));

@@ -77,10 +77,10 @@ impl Table {
         };
         let mut text = String::new();
         if self.last != record.kind() {
+            if !self.last.is_empty() {
+                text.push('\n');
+            }
             if !row.columns.is_empty() {
-                if !self.last.is_empty() {
-                    text.push('\n');
-                }
                 let head: Vec<Cell> = row.columns.iter().map(|(name, _)| styled(*name, HEAD)).collect();
                 self.line(&mut text, "", &head, row.columns);
             }
@@ -425,15 +425,11 @@ fn plan(time: Cell, body: &Plan) -> Row {
 }
 
 fn step(time: Cell, body: &Step) -> Row {
+    // A note that begins with the answer would say it twice.
+    let note = body.note.as_deref().map_or("", |note| note.strip_prefix("not checked: ").unwrap_or(note));
     Row {
         columns: &[("TIME (UTC)", 19), ("STEP", 16), ("RESULT", 11), ("TOOK", -9), ("NOTE", 0)],
-        cells: vec![
-            time,
-            cell(visible(&body.step)),
-            answer(body.ok, "ok", "failed", "not checked"),
-            cell(millis(body.took_ms)),
-            cell(body.note.as_deref().map_or_else(String::new, visible)),
-        ],
+        cells: vec![time, cell(visible(&body.step)), answer(body.ok, "ok", "failed", "not checked"), cell(millis(body.took_ms)), cell(visible(note))],
         below: Vec::new(),
     }
 }

@@ -99,7 +99,7 @@ fn a_plan_says_everything_before_the_question() {
 fn a_step_is_ok_failed_or_not_checked_in_words() {
     let shown = example("step");
     assert!(shown.contains("swap              ok                3 ms\n"), "{shown}");
-    assert!(shown.contains("selftest          not checked       0 ms  not checked: no [verify] command is configured\n"), "{shown}");
+    assert!(shown.contains("selftest          not checked       0 ms  no [verify] command is configured\n"), "{shown}");
     let failed = r#"{"type":"step","time":"2026-03-01T10:03:01Z","restore":"r","step":"start","ok":false,"took_ms":9}"#;
     assert!(self::shown(&[failed]).contains("start             failed            9 ms"));
 }
