@@ -149,6 +149,27 @@ fn a_full_disk_behind_stdout_is_no_success() {
 }
 
 #[test]
+fn a_stream_that_breaks_off_still_gets_a_report_of_what_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program(&[]);
+    command.stdin(fs::File::open(folder.path()).unwrap());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(text(&output.stderr), "eco-report: cannot read <stdin>: is a directory\n");
+    assert!(text(&output.stdout).contains("> **Attention:** The stream could not be read to its end (cannot read &lt;stdin>: is a directory)."));
+    // A full disk behind the copied stream does not cost the report either.
+    let Ok(full) = fs::File::options().write(true).open("/dev/full") else {
+        eprintln!("SKIPPED: there is no /dev/full here");
+        return;
+    };
+    let file = folder.path().join("incident.md");
+    let mut command = program(&["-o", file.to_str().unwrap()]);
+    command.stdout(full);
+    assert_eq!(feed(command, INCIDENT).status.code(), Some(3));
+    assert!(fs::read_to_string(&file).unwrap().starts_with("# Incident Report"));
+}
+
+#[test]
 fn a_reader_that_leaves_ends_the_listing_quietly_but_not_the_report() {
     let mut child = program(&[]).spawn().unwrap();
     drop(child.stdout.take());

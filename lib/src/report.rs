@@ -34,6 +34,7 @@ pub struct Story {
     newest: BTreeMap<Option<String>, Timestamp>,
     late: u64,
     bad_lines: u64,
+    cut_short: Option<String>,
 }
 
 /// One record with its stamp.
@@ -61,6 +62,11 @@ impl Story {
     /// Says how many lines of the stream were no record.
     pub fn bad_lines(&mut self, lines: u64) {
         self.bad_lines = lines;
+    }
+
+    /// Says why the stream could not be read to its end.
+    pub fn cut_short(&mut self, why: &str) {
+        self.cut_short = Some(why.to_owned());
     }
 
     /// The report about the last incident in the stream.

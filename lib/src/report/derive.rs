@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 pub(super) fn report(story: &Story) -> Report {
     let mut incidents = story.incidents();
     let Some(incident) = incidents.pop() else {
-        return Report { ecosystem: only_home(story), quality: quality(story, None, &[]), ..Report::default() };
+        let alarms = holes(story);
+        return Report { ecosystem: only_home(story), alarms, quality: quality(story, None, &[]), ..Report::default() };
     };
     let samples = samples(story, incident.home);
     let limits = limits(&incident);
@@ -242,10 +243,18 @@ fn alarms(incident: &Incident, story: &Story, others: &[Incident]) -> Vec<String
     if open > 0 {
         alarms.push(format!("Other incidents in the stream that are not closed: {open}; see Data quality."));
     }
-    if story.bad_lines > 0 {
-        alarms.push(format!("Lines of the stream that are no records: {}. Facts may be missing.", story.bad_lines));
-    }
+    alarms.extend(holes(story));
     alarms
+}
+
+/// What is missing from the stream itself.
+fn holes(story: &Story) -> Vec<String> {
+    let mut holes = Vec::new();
+    if story.bad_lines > 0 {
+        holes.push(format!("Lines of the stream that are no records: {}. Facts may be missing.", story.bad_lines));
+    }
+    holes.extend(story.cut_short.as_deref().map(|why| format!("The stream could not be read to its end ({}). Facts are missing.", free(why))));
+    holes
 }
 
 fn quality(story: &Story, axis: Option<&Axis>, others: &[Incident]) -> Quality {

@@ -21,9 +21,18 @@ fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
         Some(_) => tool.changes_something()?,
     }
     let mut story = Story::default();
-    while let Some(line) = tool.read()? {
-        if line.fault.is_none() {
-            story.add(line.stamp, line.record);
+    let mut failure = None;
+    loop {
+        match tool.read() {
+            Ok(Some(line)) if line.fault.is_none() => story.add(line.stamp, line.record),
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            // Half a story that says so is worth more at night than none.
+            Err(error) => {
+                story.cut_short(&error.to_string());
+                failure = Some(error);
+                break;
+            }
         }
     }
     story.bad_lines(tool.bad_lines());
@@ -34,6 +43,9 @@ fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
     match file {
         Some(file) => file.write(&text)?,
         None => tool.print(&text)?,
+    }
+    if let Some(error) = failure {
+        return Err(error.into());
     }
     if report.state == State::None {
         tool.say("the stream holds no incident");
