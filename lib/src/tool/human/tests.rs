@@ -50,6 +50,20 @@ fn a_decision_says_why_and_whom_it_suspects() {
 }
 
 #[test]
+fn a_proposal_says_how_to_act_on_it_and_that_nobody_has() {
+    let line = r#"{"type":"decision","time":"2026-03-01T10:02:00Z","id":"i-1","incident":"i","severity":"critical","action":"propose","scope":"full","snapshot":null,"notes":["hold"],"reminder":true,"overdue":true}"#;
+    let shown = shown(&[line]);
+    for part in [
+        "critical  propose      full                  -         -\n",
+        "notes      hold\n",
+        "nobody has answered and the deadline has passed\n",
+        "to act     eco-restore --approve",
+    ] {
+        assert!(shown.contains(part), "{part}{shown}");
+    }
+}
+
+#[test]
 fn a_snapshot_shows_what_choosing_one_needs() {
     assert_eq!(
         example("snapshot"),
