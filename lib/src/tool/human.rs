@@ -32,15 +32,22 @@ pub(super) struct Table {
 struct Cell {
     text: String,
     style: Style,
+    /// Notes and paths: cut on a narrow terminal. Everything else would rather wrap than lose a letter.
+    is_free: bool,
 }
 
 /// A field that says nothing special.
 fn cell(text: impl Into<String>) -> Cell {
-    Cell { text: text.into(), style: PLAIN }
+    styled(text, PLAIN)
 }
 
 fn styled(text: impl Into<String>, style: Style) -> Cell {
-    Cell { text: text.into(), style }
+    Cell { text: text.into(), style, is_free: false }
+}
+
+/// A note or a path, at the end of a row.
+fn free(text: impl Into<String>, style: Style) -> Cell {
+    Cell { text: text.into(), style, is_free: true }
 }
 
 /// A record as a row, and the lines that belong below it.
@@ -97,11 +104,11 @@ impl Table {
     fn line(&self, text: &mut String, indent: &str, cells: &[Cell], columns: &[(&str, i8)]) {
         let mut used = indent.width();
         text.push_str(indent);
-        for (at, Cell { text: words, style }) in cells.iter().enumerate() {
+        for (at, Cell { text: words, style, is_free }) in cells.iter().enumerate() {
             let last = at + 1 == cells.len();
             let column = columns.get(at).map_or(0, |(_, width)| *width);
             let mut words = words.clone();
-            if last && let Some(width) = self.width {
+            if let (true, Some(width)) = (*is_free, self.width) {
                 words = words::shorten(&words, width.saturating_sub(used).max(LEAST_FREE_TEXT));
             }
             let missing = (column.unsigned_abs() as usize).saturating_sub(words.width());
@@ -186,7 +193,7 @@ fn health(time: Cell, body: &Health) -> Row {
             metric(&body.cpu_usage, percent),
             metric(&body.memory_usage, percent),
             metric(&body.requests, |requests| format!("{requests:.0}")),
-            styled(notes.join(", "), style),
+            free(notes.join(", "), style),
         ],
         below: Vec::new(),
     }
@@ -209,7 +216,7 @@ fn change(time: Cell, body: &Change) -> Row {
     notes.extend(body.by.as_deref().map(|by| format!("by {}", visible(by))));
     Row {
         columns: &[("TIME (UTC)", 19), ("CHANGE", 10), ("TARGET", 20), ("WHAT", 0)],
-        cells: vec![time, cell(or_dash(body.id.as_deref())), cell(visible(&body.target)), cell(notes.join(", "))],
+        cells: vec![time, cell(or_dash(body.id.as_deref())), cell(visible(&body.target)), free(notes.join(", "), PLAIN)],
         below: Vec::new(),
     }
 }
@@ -331,7 +338,7 @@ fn snapshot(time: Cell, body: &Snapshot, age: i64) -> Row {
             cell(body.files.map_or_else(|| "-".to_owned(), |files| files.to_string())),
             cell(body.bytes.map_or_else(|| "-".to_owned(), size)),
             cell(body.archive_bytes.map_or_else(|| "-".to_owned(), size)),
-            cell(notes.join(", ")),
+            free(notes.join(", "), PLAIN),
         ],
         below: Vec::new(),
     }
@@ -348,7 +355,7 @@ fn entry(body: &Entry) -> Row {
             cell(format!("{}:{}", owner(&body.user, body.uid), owner(&body.group, body.gid))),
             cell(body.size_bytes.map_or_else(|| "-".to_owned(), size)),
             cell(clock(body.mtime)),
-            cell(format!("{}{link}", path(&body.path))),
+            free(format!("{}{link}", path(&body.path)), PLAIN),
         ],
         below: Vec::new(),
     }
@@ -372,7 +379,7 @@ fn verification(time: Cell, body: &Verification) -> Row {
             cell(body.files.to_string()),
             cell(size(body.bytes)),
             cell(millis(body.took_ms)),
-            cell(path(&body.archive)),
+            free(path(&body.archive), PLAIN),
         ],
         below,
     }
@@ -383,7 +390,7 @@ fn difference(body: &Difference) -> Row {
     let style = if body.what == "deleted" { BAD } else { PLAIN };
     Row {
         columns: &[("ID", 6), ("WHAT", 8), ("PATH", 0)],
-        cells: vec![cell(id6(&body.snapshot)), styled(visible(&body.what), style), cell(format!("{}{details}", path(&body.path)))],
+        cells: vec![cell(id6(&body.snapshot)), styled(visible(&body.what), style), free(format!("{}{details}", path(&body.path)), PLAIN)],
         below: Vec::new(),
     }
 }
@@ -491,7 +498,7 @@ fn control(time: Cell, body: &Control) -> Row {
             cell(body.unit.as_ref().map_or_else(|| "the service".to_owned(), |unit| visible(&unit.to_string()))),
             result,
             cell(millis(body.took_ms)),
-            cell(notes.join(", ")),
+            free(notes.join(", "), PLAIN),
         ],
         below: Vec::new(),
     }

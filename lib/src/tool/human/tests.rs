@@ -185,4 +185,7 @@ fn a_narrow_terminal_cuts_notes_and_paths_only() {
     let row = text.lines().nth(1).unwrap();
     assert!(row.ends_with('…') && row.chars().count() <= 108, "{row}");
     assert!(row.contains("2a91b7  damaged"), "{row}");
+    let completed = examples.lines().find(|line| line.contains("\"type\":\"restore\"")).unwrap();
+    let mut narrow = Table::new(false, Some(40), Timestamp::UNIX_EPOCH);
+    assert!(rows(&mut narrow, &[completed]).contains("eco-restore --undo 019ca946-0b20-7c55-8f10-5b7e3c9d4410\n"));
 }
