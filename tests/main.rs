@@ -1,3 +1,6 @@
-//! x
+//! The one test binary: every program, run for real.
+
+mod page_records;
 mod tool_ctl;
 mod tool_health;
+mod tool_report;

@@ -61,6 +61,7 @@ pub struct Tool {
     input: Option<Input>,
     output: Output,
     forward: bool,
+    bad_lines: u64,
     worst: Exit,
     stop: Arc<AtomicBool>,
 }
@@ -77,12 +78,13 @@ where
     let human = common.human || (!common.json && io::stdout().is_terminal());
     let mut tool = Tool {
         name,
-        output: Output::new(human, io::stdout().is_terminal()),
+        output: Output::new(human.then(table)),
         common,
         ecosystem: None,
         host: host_name(),
         input: None,
         forward: true,
+        bad_lines: 0,
         worst: Exit::Done,
         stop: Arc::default(),
     };
@@ -248,6 +250,12 @@ impl Tool {
     fn bad_line(&mut self, number: u64, why: &str) {
         self.error(&format!("line {number} is not a record: {why}"));
         self.worst = self.worst.and(Exit::Unfinished);
+        self.bad_lines += 1;
+    }
+
+    /// How many lines so far were no record.
+    pub fn bad_lines(&self) -> u64 {
+        self.bad_lines
     }
 
     /// Writes a record that happened now.
@@ -259,8 +267,8 @@ impl Tool {
         self.emit_at(&stamp, record)
     }
 
-    /// Writes a record with a time (and ecosystem) of its own; host and ecosystem are filled in where the stamp has none and
-    /// this program knows them.
+    /// Writes a record with a stamp of its own, as it is: a filter that replays an old stream speaks in its time and of its
+    /// ecosystem, and gives the same bytes on every machine.
     ///
     /// # Errors
     /// [`Error::ReaderGone`] when nobody reads a listing any more; [`Error::Path`] when stdout cannot be written.
@@ -419,6 +427,14 @@ fn check_clock() -> Result<()> {
 fn now() -> Timestamp {
     let time = std::env::var("ECO_NOW").ok().and_then(|text| text.parse().ok()).unwrap_or_else(Timestamp::now);
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+/// Tables for people: with colour at a terminal unless `NO_COLOR` is set, as wide as the terminal is.
+fn table() -> human::Table {
+    let terminal = io::stdout().is_terminal();
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let width = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+    human::Table::new(colour, width, now())
 }
 
 fn host_name() -> Option<String> {

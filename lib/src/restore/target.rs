@@ -44,9 +44,12 @@ pub fn extract_to(
     };
     let made = match fs::read_dir(folder) {
         Err(e) if e.kind() == ErrorKind::NotFound => true,
-        Err(e) => return Err(e).named("list", folder),
-        Ok(inside) if inside.count() == 0 => false,
-        Ok(_) => return Err(Error::Usage(format!("{} is not empty: --target wants an empty or a new folder", folder.display()))),
+        other => {
+            if other.named("list", folder)?.next().is_some() {
+                return Err(Error::Usage(format!("{} is not empty: --target wants an empty or a new folder", folder.display())));
+            }
+            false
+        }
     };
     stage.emit(plan.clone());
     if order.dry_run || !(stage.confirm)(&plan)? {

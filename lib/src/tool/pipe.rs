@@ -70,8 +70,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(human: bool, terminal: bool) -> Output {
-        Output { to: BufWriter::with_capacity(1 << 16, io::stdout()), human: human.then(|| human::Table::new(terminal)), changes: false, lost: false }
+    pub(super) fn new(human: Option<human::Table>) -> Output {
+        Output { to: BufWriter::with_capacity(1 << 16, io::stdout()), human, changes: false, lost: false }
     }
 
     pub(super) fn is_human(&self) -> bool {

@@ -1,1 +1,55 @@
-fn main() {}
+//! eco-report: the stream so far -> the incident report, with every field from a record or *not recorded*.
+mod args;
+
+use args::{Args, Format};
+use eco::error::Exit;
+use eco::report::{self, State, Story};
+use eco::tool::{self, Tool};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tool::run(report)
+}
+
+fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
+    let file = args.output.as_deref().map(report::destination).transpose()?;
+    tool.open_input("give it a recorded stream, as in: eco-report < incident.ndjson > incident.md")?;
+    match &file {
+        // The report takes the place of the stream.
+        None => tool.drop_input(),
+        // A reader that leaves, or Ctrl-C for the whole pipe, ends the reading and not the report.
+        Some(_) => tool.changes_something()?,
+    }
+    let mut story = Story::default();
+    let mut failure = None;
+    loop {
+        match tool.read() {
+            Ok(Some(line)) if line.fault.is_none() => story.add(line.stamp, line.record),
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            // Half a story that says so is worth more at night than none.
+            Err(error) => {
+                story.cut_short(&error.to_string());
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    story.bad_lines(tool.bad_lines());
+    let report = story.report();
+    let text = match args.format {
+        Format::Md => report.markdown(),
+    };
+    match file {
+        Some(file) => file.write(&text)?,
+        None => tool.print(&text)?,
+    }
+    if let Some(error) = failure {
+        return Err(error.into());
+    }
+    if report.state == State::None {
+        tool.say("the stream holds no incident");
+        return Ok(Exit::No);
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,326 @@
+//! What the health records of an incident say: how bad it was, when it was over, where its state changed.
+
+use super::words::{clock, list, percent, span};
+use super::{Impact, incident::Incident};
+use crate::record::{Health, Reading, Reason};
+use crate::time::{Timestamp, seconds_between};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Silence between two samples that is longer than this says nothing about the time between them.
+pub(super) const STALE_S: i64 = 180;
+
+/// Healthy again means this far inside the limit, as in the policy's default.
+const MARGIN: f64 = 0.10;
+
+/// How many samples a learned normal response time needs, and how far back they may lie.
+const NORMAL_SAMPLES: usize = 30;
+const NORMAL_WINDOW_S: i64 = 86_400;
+
+/// One health record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample<'a> {
+    pub(super) time: Timestamp,
+    pub(super) health: &'a Health,
+}
+
+/// A limit that a rule of the incident is about.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Limit {
+    pub(super) rule: String,
+    pub(super) metric: String,
+    comparison: String,
+    bound: f64,
+}
+
+/// What response time is normal, and how that is known.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Normal {
+    ms: f64,
+    how: String,
+}
+
+fn usable(reading: &Reading<f64>) -> Option<f64> {
+    reading.known().copied().filter(|value| *value >= 0.0)
+}
+
+fn share(reading: &Reading<f64>) -> Option<f64> {
+    usable(reading).filter(|value| *value <= 1.0)
+}
+
+/// The failed share of the requests.
+fn errors(health: &Health) -> Option<f64> {
+    // An error rate that stands there but cannot be used is not replaced by its complement.
+    if health.error_rate.is_absent() { share(&health.success_rate).map(|success| 1.0 - success) } else { share(&health.error_rate) }
+}
+
+fn modules(health: &Health, state: &str) -> Option<f64> {
+    let known: Vec<&String> = health.modules.values().filter_map(Reading::known).collect();
+    (!known.is_empty()).then(|| known.iter().filter(|word| word.as_str() == state).count() as f64)
+}
+
+/// The value of a metric as the policy means it; truth is 1. While the service is down nothing else is known.
+fn metric(health: &Health, name: &str, normal: Option<&Normal>) -> Option<f64> {
+    let up = health.up.known().copied();
+    let truth = |reading: &Reading<bool>| reading.known().map(|yes| f64::from(u8::from(*yes)));
+    if name == "up" {
+        return truth(&health.up);
+    }
+    if up == Some(false) {
+        return None;
+    }
+    match name {
+        "error_rate" => errors(health),
+        "success_rate" => share(&health.success_rate),
+        "response_ms" => usable(&health.response_ms),
+        "response_ratio" => usable(&health.response_ms).zip(normal).map(|(ms, normal)| ms / normal.ms),
+        "cpu_usage" => share(&health.cpu_usage),
+        "memory_usage" => share(&health.memory_usage),
+        "integrity" => truth(&health.integrity),
+        "integration" => truth(&health.integration),
+        "modules_failed" => modules(health, "failed"),
+        "modules_degraded" => modules(health, "degraded"),
+        _ => None,
+    }
+}
+
+impl Limit {
+    /// Reads a decision's reason, as in `error_rate` and `> 0.25`.
+    fn new(reason: &Reason) -> Option<Limit> {
+        let (comparison, bound) = reason.threshold.split_once(' ')?;
+        let bound = match bound.trim() {
+            "true" => 1.0,
+            "false" => 0.0,
+            number => number.parse().ok()?,
+        };
+        Some(Limit { rule: reason.rule.clone(), metric: reason.metric.clone(), comparison: comparison.to_owned(), bound })
+    }
+
+    fn has_margin(&self) -> bool {
+        matches!(self.metric.as_str(), "error_rate" | "success_rate" | "response_ms" | "response_ratio" | "cpu_usage" | "memory_usage")
+    }
+
+    /// Whether the value is safely inside the limit; `None` where it is unknown.
+    fn inside(&self, health: &Health, normal: Option<&Normal>) -> Option<bool> {
+        let value = metric(health, &self.metric, normal)?;
+        if !self.has_margin() {
+            return Some(!self.compare(value, self.bound));
+        }
+        Some(match self.comparison.as_str() {
+            ">" | ">=" => value <= self.bound * (1.0 - MARGIN),
+            "<" | "<=" => value >= (self.bound * (1.0 + MARGIN)).min(if self.metric == "success_rate" { 1.0 } else { f64::MAX }),
+            _ => !self.compare(value, self.bound),
+        })
+    }
+
+    fn compare(&self, value: f64, bound: f64) -> bool {
+        match self.comparison.as_str() {
+            ">" => value > bound,
+            ">=" => value >= bound,
+            "<" => value < bound,
+            "<=" => value <= bound,
+            "==" => value == bound,
+            _ => false,
+        }
+    }
+}
+
+/// The limits that the decisions of an incident name, each once.
+pub(super) fn limits(incident: &Incident) -> Vec<Limit> {
+    let mut limits: Vec<Limit> = Vec::new();
+    for reason in incident.decisions.iter().flat_map(|(_, decision)| &decision.reasons) {
+        if let Some(limit) = Limit::new(reason)
+            && !limits.contains(&limit)
+        {
+            limits.push(limit);
+        }
+    }
+    limits
+}
+
+/// The normal response time before the trouble: what the prober says, else the median of a day of samples.
+pub(super) fn normal(samples: &[Sample], onset: Timestamp) -> Option<Normal> {
+    let before = || samples.iter().filter(|sample| sample.time < onset);
+    let said = before().filter_map(|sample| usable(&sample.health.baseline_ms)).next_back();
+    if let Some(ms) = said.filter(|ms| *ms > 0.0) {
+        return Some(Normal { ms, how: format!("{ms:.0} ms, as the prober says") });
+    }
+    let recent = before().filter(|sample| seconds_between(sample.time, onset) <= NORMAL_WINDOW_S && sample.health.up.known() == Some(&true));
+    let mut times: Vec<f64> = recent.filter_map(|sample| usable(&sample.health.response_ms)).collect();
+    times.sort_by(f64::total_cmp);
+    let median = *times.get(times.len() / 2).filter(|ms| times.len() >= NORMAL_SAMPLES && **ms > 0.0)?;
+    Some(Normal { ms: median, how: format!("{median:.0} ms, the median of {} samples before the onset", times.len()) })
+}
+
+/// How bad it was between `from` and `to`.
+pub(super) fn impact(samples: &[Sample], from: Timestamp, to: Timestamp, normal: Option<&Normal>) -> Impact {
+    let inside: Vec<&Sample> = samples.iter().filter(|sample| sample.time >= from && sample.time < to).collect();
+    let rated: Vec<(Timestamp, f64, Option<f64>)> = inside
+        .iter()
+        .filter(|sample| sample.health.up.known() != Some(&false))
+        .filter_map(|sample| errors(sample.health).map(|rate| (sample.time, rate, usable(&sample.health.requests))))
+        .collect();
+    let counted: Vec<f64> = rated.iter().filter_map(|(_, rate, requests)| requests.map(|requests| requests * rate)).collect();
+    let failed_requests = (!counted.is_empty()).then(|| {
+        let partly =
+            if counted.len() < inside.len() { format!(" ({} of {} samples say how many)", counted.len(), inside.len()) } else { String::new() };
+        format!("{:.0}{partly}", counted.iter().sum::<f64>())
+    });
+    // The first of equal peaks: when it got that bad.
+    let first_max = |found: Option<(Timestamp, f64)>, next: (Timestamp, f64)| match found {
+        Some(found) if found.1 >= next.1 => Some(found),
+        _ => Some(next),
+    };
+    let peak = rated.iter().map(|(time, rate, _)| (*time, *rate)).fold(None, first_max);
+    let slow = inside.iter().filter_map(|sample| usable(&sample.health.response_ms).map(|ms| (sample.time, ms))).fold(None, first_max);
+    let mut worst: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut listed = false;
+    for sample in &inside {
+        for (name, state) in &sample.health.modules {
+            listed = true;
+            match (state.known().map(String::as_str), worst.get(name.as_str())) {
+                (Some("failed"), _) => _ = worst.insert(name, "failed"),
+                (Some("degraded"), None) => _ = worst.insert(name, "degraded"),
+                _ => {}
+            }
+        }
+    }
+    let affected: Vec<String> = worst.iter().map(|(name, state)| format!("{name} ({state})")).collect();
+    Impact {
+        failed_requests,
+        peak_errors: peak.map(|(time, rate)| format!("{} at {}", percent(rate), clock(time))),
+        worst_response: slow.map(|(time, ms)| {
+            let times = normal.map_or_else(String::new, |normal| format!(", {:.1} times the normal ({})", ms / normal.ms, normal.how));
+            format!("{ms:.0} ms at {}{times}", clock(time))
+        }),
+        down: down(samples, from, to),
+        modules: listed.then(|| if affected.is_empty() { "none".to_owned() } else { list(&affected) }),
+    }
+}
+
+/// How long the service did not answer: from a sample that says so to the next that knows, silences left out.
+fn down(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<String> {
+    let known: Vec<(Timestamp, bool)> =
+        samples.iter().filter(|sample| sample.time >= from).filter_map(|sample| sample.health.up.known().map(|up| (sample.time, *up))).collect();
+    if !known.iter().any(|(time, _)| *time < to) {
+        return None;
+    }
+    let pairs = known.iter().zip(known.iter().skip(1)).filter(|((time, up), _)| !up && *time < to);
+    let seconds: i64 = pairs.map(|((time, _), (next, _))| seconds_between(*time, *next)).filter(|seconds| *seconds <= STALE_S).sum();
+    let seen = known.iter().filter(|(time, up)| !up && *time < to).count();
+    Some(match (seen, seconds) {
+        (0, _) => "none seen".to_owned(),
+        (_, 0) => "seen down, for how long is not known".to_owned(),
+        _ => span(seconds),
+    })
+}
+
+/// The first sample of the unbroken healthy period that ends at `to`: after `from`, up, and inside every limit. A sample that
+/// does not know a value neither begins nor breaks it.
+pub(super) fn recovered(samples: &[Sample], from: Timestamp, to: Timestamp, limits: &[Limit], normal: Option<&Normal>) -> Option<Timestamp> {
+    let mut since = None;
+    for sample in samples.iter().filter(|sample| sample.time > from && sample.time <= to) {
+        let health = sample.health;
+        let outside = limits.iter().any(|limit| limit.inside(health, normal) == Some(false));
+        let unsound = [&health.up, &health.integrity, &health.integration].iter().any(|reading| reading.known() == Some(&false));
+        if outside || unsound {
+            since = None;
+        } else if health.up.known() == Some(&true) {
+            since = since.or(Some(sample.time));
+        }
+    }
+    since
+}
+
+/// Where the state of health changed: one line each.
+pub(super) fn changes(samples: &[Sample], limits: &[Limit], normal: Option<&Normal>) -> Vec<(Timestamp, String)> {
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut lines = Vec::new();
+    for sample in samples {
+        let mut news: Vec<String> = Vec::new();
+        for Part { what, now, is_fine, text } in state(sample.health, limits, normal) {
+            match known.insert(what, now.clone()) {
+                // What is fine at the first look is no news.
+                None if is_fine => {}
+                None => news.push(text),
+                Some(was) if was != now => news.push(text),
+                Some(_) => {}
+            }
+        }
+        if !news.is_empty() {
+            lines.push((sample.time, format!("health: {}", news.join("; "))));
+        }
+    }
+    lines
+}
+
+/// One thing that a sample knows.
+struct Part {
+    what: String,
+    now: String,
+    is_fine: bool,
+    /// Both as a person says them.
+    text: String,
+}
+
+impl Part {
+    fn new(what: impl Into<String>, now: &str, is_fine: bool) -> Part {
+        let what = what.into();
+        Part { text: format!("{what} {now}"), what, now: now.to_owned(), is_fine }
+    }
+}
+
+/// What one sample knows. Of a service that is down nothing else is known.
+fn state(health: &Health, limits: &[Limit], normal: Option<&Normal>) -> Vec<Part> {
+    let mut parts = vec![match health.up.known() {
+        Some(true) => Part::new("service", "up", true),
+        Some(false) => return vec![Part::new("service", "down", false)],
+        None => Part::new("service", "unknown", false),
+    }];
+    let truths = [(&health.integrity, "data", "consistent", "not consistent"), (&health.integration, "integration", "working", "broken")];
+    for (reading, what, good, bad) in truths {
+        parts.extend(reading.known().map(|fine| Part::new(what, if *fine { good } else { bad }, *fine)));
+    }
+    for (name, state) in &health.modules {
+        parts.extend(state.known().map(|state| Part::new(format!("module {name}"), state, state == "ok")));
+    }
+    for limit in limits.iter().filter(|limit| !matches!(limit.metric.as_str(), "up" | "integrity" | "integration")) {
+        let Some(value) = metric(health, &limit.metric, normal) else { continue };
+        let Limit { rule, metric, comparison, bound } = limit;
+        let broken = limit.compare(value, *bound);
+        let word = if broken { "" } else { "no longer " };
+        // Three digits are as many as a person compares.
+        let text = format!("{metric} {} is {word}{comparison} {bound} ({rule})", (value * 1000.0).round() / 1000.0);
+        parts.push(Part { what: format!("{rule} {comparison} {bound}"), now: broken.to_string(), is_fine: !broken, text });
+    }
+    parts
+}
+
+/// Silences of the monitoring between `from` and `to`.
+pub(super) fn gaps(samples: &[Sample], from: Timestamp, to: Timestamp) -> Vec<String> {
+    let pairs = samples.iter().zip(samples.iter().skip(1));
+    let long = pairs.filter(|(one, next)| seconds_between(one.time, next.time) > STALE_S && next.time >= from && one.time <= to);
+    long.map(|(one, next)| {
+        format!("{} without a health record, from {} to {}", span(seconds_between(one.time, next.time)), clock(one.time), clock(next.time))
+    })
+    .collect()
+}
+
+/// Metrics that stand in a sample and cannot be used: of the wrong type, negative, or a share above 1.
+pub(super) fn unusable(health: &Health) -> u64 {
+    let bad = |reading: &Reading<f64>, is_share: bool| match reading {
+        Reading::Absent => false,
+        Reading::Unusable(_) => true,
+        Reading::Known(value) => *value < 0.0 || (is_share && *value > 1.0),
+    };
+    let shares = [&health.error_rate, &health.success_rate, &health.cpu_usage, &health.memory_usage];
+    let others = [&health.requests, &health.response_ms, &health.baseline_ms];
+    let truths = [&health.up, &health.integrity, &health.integration];
+    let count = shares.iter().filter(|reading| bad(reading, true)).count() + others.iter().filter(|reading| bad(reading, false)).count();
+    (count + truths.iter().filter(|reading| matches!(reading, Reading::Unusable(_))).count()) as u64
+}
+
+/// A reason's observed value: text without its quotes.
+pub(super) fn observed(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,162 @@
+//! One rollback of an incident: what it went back to, what that cost, and the way back from it.
+
+use super::action::{before, free};
+use super::incident::{Incident, Run};
+use super::words::{clock, id6, millis, shell_word, span};
+use super::{Rollback, Story};
+use crate::record::{Record, Scope, Snapshot};
+use crate::time::{Timestamp, seconds_between};
+use std::collections::BTreeMap;
+
+/// Going back this far is a minimal loss.
+const MINIMAL_S: i64 = 900;
+
+/// A snapshot with the time of its record.
+pub(super) type Taken<'a> = (Timestamp, &'a Snapshot);
+
+/// The snapshots of this service, by id; a later record replaces an earlier one.
+pub(super) fn snapshots<'a>(story: &'a Story, home: Option<&str>) -> BTreeMap<&'a str, Taken<'a>> {
+    let mut found = BTreeMap::new();
+    for event in &story.events {
+        if let Record::Snapshot(snapshot) = &event.record
+            && story.home(&event.stamp) == home
+        {
+            found.insert(snapshot.id.as_str(), (event.stamp.time, snapshot));
+        }
+    }
+    found
+}
+
+/// All about one rollback; `undone` is when another one took it back.
+pub(super) fn rollback(story: &Story, incident: &Incident, run: &Run) -> Rollback {
+    let taken = snapshots(story, incident.home);
+    let used = run.said.snapshot.as_deref().and_then(|id| taken.get(id).copied());
+    let safety = run.said.safety.as_deref().filter(|_| run.completed().is_some());
+    let undone = undone(incident, run);
+    let changed = || Some((run.said.created?, run.said.updated?, run.said.deleted?));
+    Rollback {
+        id: Some(run.id.to_owned()).filter(|id| !id.is_empty()),
+        kind: kind(run),
+        outcome: outcome(run, undone),
+        snapshot: run.said.snapshot.clone(),
+        about_snapshot: used.map(|used| about(used, incident, run)),
+        passed_over: used.map(|used| passed_over(&taken, used, incident, run)).unwrap_or_default(),
+        data_loss: data_loss(incident, run, used, undone),
+        set_aside: safety.filter(|_| undone.is_none()).map(|safety| {
+            let what = if run.said.undoes.is_some() { "The rolled-back state" } else { "The state from before the rollback" };
+            format!("{what} was set aside, not deleted, as {safety}")
+        }),
+        undo: safety.filter(|_| undone.is_none()).map(|safety| format!("eco-restore --undo {}", shell_word(safety))),
+        changes: changed().map(|(created, updated, deleted)| {
+            let (kept, preserved) = (run.said.kept.unwrap_or(0), run.said.preserved.unwrap_or(0));
+            format!("{created} created, {updated} updated, {deleted} deleted; {kept} the same, {preserved} preserved")
+        }),
+        took: run.said.took_ms.map(|ms| {
+            let stopped = run.said.downtime_ms.map_or_else(String::new, |ms| format!("; the service was stopped for {}", millis(ms)));
+            format!("{}{stopped}", millis(ms))
+        }),
+    }
+}
+
+/// When another rollback took this one back.
+pub(super) fn undone(incident: &Incident, run: &Run) -> Option<Timestamp> {
+    incident.runs.iter().find(|other| !run.id.is_empty() && other.said.undoes.as_deref() == Some(run.id)).and_then(Run::completed)
+}
+
+fn kind(run: &Run) -> String {
+    if let Some(undoes) = &run.said.undoes {
+        return format!("undo of rollback {} ({})", id6(undoes), run.said.scope);
+    }
+    match run.said.scope.parse() {
+        Ok(Scope::Full) => "full".to_owned(),
+        Ok(Scope::Config(None)) => "configuration".to_owned(),
+        Ok(Scope::Config(Some(id))) => format!("configuration, because of {id}"),
+        Ok(scope) => format!("{} {}", scope.kind(), scope.id().unwrap_or_default()),
+        Err(_) => free(&run.said.scope),
+    }
+}
+
+fn outcome(run: &Run, undone: Option<Timestamp>) -> String {
+    let why = run.said.error.as_deref().map_or_else(String::new, |why| format!(": {}", free(why)));
+    let text = match run.ended.map(|(_, end)| end.phase.as_str()) {
+        None => "BEGUN, and its end is not in the stream".to_owned(),
+        Some("completed") => "completed".to_owned(),
+        Some("reverted") => format!("REVERTED, the tree from before is back{why}"),
+        Some("failed") => format!("FAILED{why}"),
+        Some(other) => free(other),
+    };
+    undone.map_or(text.clone(), |time| format!("{text}, and UNDONE at {}", clock(time)))
+}
+
+fn about((time, snapshot): Taken, incident: &Incident, run: &Run) -> String {
+    let mut facts = vec![format!("taken {}", clock(time))];
+    match incident.onset() {
+        Some(onset) => facts.push(before(seconds_between(time, onset), "the onset")),
+        None => facts.push(before(seconds_between(time, run.moment()), "the rollback")),
+    }
+    facts.extend(snapshot.kind.clone());
+    facts.push(match snapshot.verified {
+        Some(true) => "verified".to_owned(),
+        Some(false) => "not verified".to_owned(),
+        None => "verification not recorded".to_owned(),
+    });
+    facts.extend(snapshot.health.as_deref().map(|health| format!("health {health} when it was taken")));
+    facts.extend(snapshot.path.as_ref().map(|path| path.path.clone()));
+    free(&facts.join(", "))
+}
+
+/// Snapshots between the one that was used and the rollback, with what the stream says against them.
+fn passed_over(taken: &BTreeMap<&str, Taken>, used: Taken, incident: &Incident, run: &Run) -> Vec<String> {
+    let cut = incident.decisions.iter().filter_map(|(_, decision)| decision.cut).next_back();
+    let mut newer: Vec<&Taken> = taken.values().filter(|(time, _)| *time > used.0 && *time <= run.moment()).collect();
+    newer.retain(|(_, snapshot)| snapshot.kind.as_deref() != Some("safety"));
+    newer.sort_by_key(|(time, _)| *time);
+    let why = |time: Timestamp, snapshot: &Snapshot| match (cut, snapshot) {
+        (Some(cut), _) if time > cut => format!("taken after {}, when the trouble may already have been in it", clock(cut)),
+        (_, snapshot) if snapshot.verified != Some(true) => "not verified".to_owned(),
+        (_, snapshot) if snapshot.good == Some(false) => "not marked good".to_owned(),
+        _ => "why is not recorded".to_owned(),
+    };
+    newer.into_iter().map(|(time, snapshot)| format!("{} of {}: {}", id6(&snapshot.id), clock(*time), why(*time, snapshot))).collect()
+}
+
+/// The window whose writes are no longer in the tree: from the snapshot (or the rollback that was undone) to the rollback.
+pub(super) fn window(incident: &Incident, run: &Run, used: Option<Taken>) -> Option<(Timestamp, Timestamp)> {
+    let to = run.moment();
+    if let Some(undoes) = &run.said.undoes {
+        let from = incident.runs.iter().find(|other| other.id == undoes).and_then(Run::completed)?;
+        return Some((from, to));
+    }
+    match (used, run.said.data_loss_s) {
+        (Some((from, _)), _) => Some((from, to)),
+        (None, Some(seconds)) => Some((to.checked_sub(jiff::SignedDuration::from_secs(seconds)).ok()?, to)),
+        (None, None) => None,
+    }
+}
+
+fn data_loss(incident: &Incident, run: &Run, used: Option<Taken>, undone: Option<Timestamp>) -> Option<String> {
+    let window = window(incident, run, used);
+    let exact = window.map(|(from, to)| format!("{} to {} ({})", clock(from), clock(to), span(seconds_between(from, to))));
+    match run.ended.map(|(_, end)| end.phase.as_str()) {
+        Some("reverted") => return Some("None: the tree from before is back".to_owned()),
+        Some("failed") if matches!(run.said.exit, Some(2 | 4 | 6 | 7)) => return Some("None: nothing was changed".to_owned()),
+        Some("completed") => {}
+        // It failed or vanished half-way: what is in the tree now is not in the stream.
+        _ => return None,
+    }
+    if undone.is_some() {
+        return Some("None any more: the rollback was undone".to_owned());
+    }
+    let scope: Option<Scope> = run.said.scope.parse().ok();
+    if !scope.is_some_and(|scope| matches!(scope, Scope::Full | Scope::Module(_))) {
+        let files = exact.map_or_else(String::new, |exact| format!("; what its own files gained in {exact} is not in the tree"));
+        return Some(format!("None: a rollback of {} touches no data{files}", free(&run.said.scope)));
+    }
+    let (from, to) = window?;
+    let word = match seconds_between(from, to) {
+        ..=0 => "None",
+        1..=MINIMAL_S => "Minimal",
+        _ => "Significant",
+    };
+    Some(format!("{word}: what was written from {} is not in the tree", exact?))
+}

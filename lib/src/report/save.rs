@@ -1,0 +1,129 @@
+//! Where a report goes when it is given a file.
+
+use crate::error::{Error, Named, Result};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// A place for a report that was looked at and can take it.
+#[derive(Debug)]
+pub struct Destination {
+    file: PathBuf,
+    /// Permission bits of the file that is there already.
+    mode: Option<fs::Permissions>,
+    /// A terminal, a pipe, a device: written to, never replaced.
+    special: bool,
+}
+
+/// Looks at the place before any work is done: a report that turns out to have no folder after two hours helps nobody.
+///
+/// # Errors
+/// [`Error::Usage`] when it is a folder or its folder does not exist; [`Error::Path`] when it cannot be looked at.
+pub fn destination(file: &Path) -> Result<Destination> {
+    let missing = || Destination { file: file.to_owned(), mode: None, special: false };
+    let name = file.display().to_string();
+    let place = match fs::canonicalize(file) {
+        // A link stays what it is; the file behind it is replaced.
+        Ok(file) => {
+            let found = fs::metadata(&file).named("look at", &file)?;
+            if found.is_dir() {
+                return Err(Error::Usage(format!("-o {name} is a folder: name a file in it")));
+            }
+            Destination { file, special: !found.is_file(), mode: Some(found.permissions()) }
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => missing(),
+        Err(e) => return Err(e).named("look at", file),
+    };
+    if !folder(&place.file).is_dir() || place.file.file_name().is_none() {
+        return Err(Error::Usage(format!("-o {name} is in no folder that exists")));
+    }
+    Ok(place)
+}
+
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl Destination {
+    /// Writes the report: all of it or, on any error, nothing of it. A new file gets the permissions that `>` would give it, an
+    /// old one keeps its own.
+    ///
+    /// # Errors
+    /// [`Error::Path`]; the file is then as it was before.
+    pub fn write(&self, text: &str) -> Result<()> {
+        if self.special {
+            let mut open = File::options().write(true).open(&self.file).named("open", &self.file)?;
+            return open.write_all(text.as_bytes()).named("write", &self.file);
+        }
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(self.file.file_name().unwrap_or_default());
+        hidden.push(format!(".{}.new", std::process::id()));
+        let hidden = folder(&self.file).join(hidden);
+        let written = self.fill(&hidden, text).and_then(|()| fs::rename(&hidden, &self.file).named("rename", &hidden));
+        if written.is_err() {
+            // It is our own half-written file, and the first error is the one to tell.
+            let _ = fs::remove_file(&hidden);
+            return written;
+        }
+        let folder = folder(&self.file);
+        File::open(folder).and_then(|open| open.sync_all()).named("flush", folder)
+    }
+
+    fn fill(&self, hidden: &Path, text: &str) -> Result<()> {
+        let mut file = File::create_new(hidden).named("create", hidden)?;
+        if let Some(mode) = &self.mode {
+            file.set_permissions(mode.clone()).named("set the permissions of", hidden)?;
+        }
+        file.write_all(text.as_bytes()).named("write", hidden)?;
+        file.sync_all().named("flush", hidden)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn an_old_file_is_replaced_as_a_whole_and_keeps_its_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("incident.md");
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        destination(&file).unwrap().write("new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("a.md"), folder.path().join("b.md"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink("a.md", &link).unwrap();
+        destination(&link).unwrap().write("new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+    }
+
+    #[test]
+    fn a_folder_and_a_place_without_one_are_refused_before_any_work() {
+        let folder = tempfile::tempdir().unwrap();
+        for place in [folder.path().to_owned(), folder.path().join("no/incident.md"), PathBuf::new()] {
+            assert!(matches!(destination(&place), Err(Error::Usage(_))), "{}", place.display());
+        }
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_never_replaced() {
+        let full = Path::new("/dev/full");
+        if !full.exists() {
+            eprintln!("SKIPPED: there is no /dev/full here");
+            return;
+        }
+        let error = destination(full).unwrap().write("text").unwrap_err();
+        assert_eq!(error.to_string(), "cannot write /dev/full: no space left on device");
+        assert!(full.exists());
+    }
+}

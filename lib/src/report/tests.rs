@@ -1,0 +1,367 @@
+use super::*;
+use crate::record::Line;
+
+/// One sample a minute: `HH:MM` from and to, within the day of the examples, with these fields.
+fn samples(from: &str, to: &str, fields: &str) -> Vec<String> {
+    let minute = |text: &str| text[..2].parse::<u32>().unwrap() * 60 + text[3..].parse::<u32>().unwrap();
+    let line = |at: u32| format!(r#"{{"type":"health","time":"2026-03-01T{:02}:{:02}:00Z",{fields}}}"#, at / 60, at % 60);
+    (minute(from)..=minute(to)).map(line).collect()
+}
+
+const FINE: &str = r#""up":true,"requests":1200,"error_rate":0.01,"response_ms":120,"modules":{"core":"ok","planner":"ok"}"#;
+const BAD: &str = r#""up":true,"requests":1200,"error_rate":0.31,"response_ms":600,"modules":{"core":"ok","planner":"failed"}"#;
+
+fn record(kind: &str, time: &str, fields: &str) -> String {
+    format!(r#"{{"type":"{kind}","time":"2026-03-01T{time}Z",{fields}}}"#)
+}
+
+const DECIDED: &str = r#""id":"20260301T100000Z-1","incident":"20260301T100000Z","severity":"high","action":"rollback","scope":"full","snapshot":"p2","onset":"2026-03-01T10:00:00Z","cut":"2026-03-01T09:58:00Z","deadline":"2026-03-01T11:02:00Z","reasons":[{"rule":"errors-25","metric":"error_rate","observed":0.31,"threshold":"> 0.25","since":"2026-03-01T10:00:00Z","held_s":120,"samples":3}],"suspects":[{"change":"c1","target":"config:limits","before_onset_s":120}]"#;
+const RESOLVED: &str =
+    r#""id":"20260301T100000Z-2","incident":"20260301T100000Z","severity":"high","action":"resolved","scope":null,"snapshot":null"#;
+
+fn started() -> String {
+    record("restore", "10:03:00", r#""id":"r-000001","phase":"started","decision":"20260301T100000Z-1","scope":"full","snapshot":"p2""#)
+}
+
+fn ended(phase: &str, more: &str) -> String {
+    record(
+        "restore",
+        "10:03:30",
+        &format!(r#""id":"r-000001","phase":"{phase}","decision":"20260301T100000Z-1","scope":"full","snapshot":"p2","safety":"s-000001"{more}"#),
+    )
+}
+
+/// Trouble at 10:00, decided at 10:02, rolled back at 10:03, healthy from 10:04, closed at 10:09.
+fn full_incident() -> Vec<String> {
+    let mut lines = vec![record("snapshot", "08:30:00", r#""id":"p2","covers":["data","config"],"verified":true,"kind":"daily","health":"ok""#)];
+    lines.extend(samples("09:00", "09:57", FINE));
+    lines.push(record("change", "09:58:00", r#""id":"c1","target":"config:limits","from":"r41","to":"r42""#));
+    lines.extend(samples("09:58", "09:58", FINE));
+    lines.push(record("snapshot", "09:59:00", r#""id":"p3","covers":["data","config"],"verified":true"#));
+    lines.extend(samples("09:59", "09:59", FINE));
+    lines.extend(samples("10:00", "10:02", BAD));
+    lines.push(record("decision", "10:02:00", DECIDED));
+    lines.push(record(
+        "plan",
+        "10:02:59",
+        r#""restore":"r-000001","scope":"full","snapshot":"p2","strategy":"exchange","roots":["config","data"],"created":1,"updated":2,"deleted":3,"kept":4,"preserved":5,"bytes":6,"control":"none","verify":[]"#,
+    ));
+    lines.push(started());
+    lines.extend(samples("10:03", "10:03", r#""up":false"#));
+    lines.push(record("step", "10:03:10", r#""restore":"r-000001","step":"swap","ok":true,"took_ms":3"#));
+    lines.push(record("step", "10:03:20", r#""restore":"r-000001","step":"selftest","ok":null,"note":"not checked: no [verify]","took_ms":0"#));
+    lines.push(ended(
+        "completed",
+        r#","created":1,"updated":2,"deleted":3,"kept":4,"preserved":5,"data_loss_s":5580,"downtime_ms":41,"took_ms":2300"#,
+    ));
+    lines.extend(samples("10:04", "10:09", FINE));
+    lines.push(record("decision", "10:09:00", RESOLVED));
+    lines
+}
+
+fn story<S: AsRef<str>>(lines: &[S]) -> Story {
+    let mut story = Story::default();
+    for line in lines {
+        let line = Line::parse(1, line.as_ref().as_bytes().to_vec());
+        assert_eq!(line.fault, None, "{}", String::from_utf8_lossy(&line.raw));
+        story.add(line.stamp, line.record);
+    }
+    story
+}
+
+/// The report, which must hold each of these lines.
+fn markdown<S: AsRef<str>>(lines: &[S], expected: &[&str]) -> String {
+    let text = story(lines).report().markdown();
+    for line in expected {
+        assert!(text.lines().any(|found| found.trim() == *line), "missing: {line}\n{text}");
+    }
+    text
+}
+
+#[test]
+fn a_fully_recorded_incident_fills_every_field_of_the_template() {
+    let text = markdown(
+        &full_incident(),
+        &[
+            "# Incident Report - 2026-03-01",
+            "- **Date:** 2026-03-01",
+            "- **Severity:** high",
+            "- **Duration:** 4 min",
+            "- to detect: 2 min",
+            "- to act: 1 min",
+            "- to restore: 1 min",
+            "- failed requests: 1116 (3 of 4 samples say how many)",
+            "- peak error rate: 31 % at 2026-03-01 10:00:00",
+            "- worst response: 600 ms at 2026-03-01 10:00:00, 5.0 times the normal (120 ms, the median of 60 samples before the onset)",
+            "- time down: 1 min",
+            "- modules affected: planner (failed)",
+            "- **Status:** resolved at 2026-03-01 10:09:00",
+            "- **Took:** 2.3 s; the service was stopped for 41 ms",
+            "- **Issue Began:** 2026-03-01 10:00:00 (+0s)",
+            "- **Issue Detected:** 2026-03-01 10:02:00 (+2m)",
+            "- **Rollback Initiated:** 2026-03-01 10:03:00 (+3m)",
+            "- **Rollback Completed:** 2026-03-01 10:03:30 (+3m30s)",
+            "- **System Restored:** 2026-03-01 10:04:00 (+4m)",
+            "- errors-25: error_rate 0.31, limit > 0.25, held for 2 min over 3 samples, since 2026-03-01 10:00:00",
+            "- config:limits (change c1), from r41 to r42, 2 min before the onset",
+            "- After the rollback of full, health recovered and stayed good.",
+            "- **Rollback Type:** full",
+            "- **Backup Used:** `p2`",
+            "- about it: taken 2026-03-01 08:30:00, 1 h 30 min before the onset, daily, verified, health ok when it was taken",
+            "- newer, not used: p3 of 2026-03-01 09:59:00: taken after 2026-03-01 09:58:00, when the trouble may already have been in it",
+            "- **Data Loss:** Significant: what was written from 2026-03-01 08:30:00 to 2026-03-01 10:03:00 (1 h 33 min) is not in the tree",
+            "- to get it back: `eco-restore --undo s-000001`",
+            "- Preserved paths (time series, logs): 5 stayed as they were.",
+            "1. 2026-03-01 10:02:00 (+2m): decision: high, roll back full to snapshot p2; errors-25: error_rate 0.31, limit > 0.25",
+            "4. 2026-03-01 10:03:10 (+3m10s): step swap ok, 3 ms",
+            "5. 2026-03-01 10:03:20 (+3m20s): step selftest not checked, 0 ms: no \\[verify\\]",
+            "- The rollback began 59 min before its deadline.",
+            "- Steps that were not checked: selftest.",
+            "- Records: change 1, decision 2, health 70, plan 1, restore 2, snapshot 2, step 2",
+            "- Lines that are no records: 0",
+            "| 2026-03-01 09:58:00 (-2m) | change c1: config:limits from r41 to r42 |",
+            "| 2026-03-01 10:00:00 (+0s) | health: module planner failed; error_rate 0.31 is > 0.25 (errors-25) |",
+            "| 2026-03-01 10:03:00 (+3m) | health: service down |",
+        ],
+    );
+    assert!(!text.contains("**Attention:**"), "{text}");
+    let sections: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(
+        sections,
+        ["Summary", "Timeline", "Root Cause", "Rollback Details", "Actions Taken", "Lessons Learned", "Prevention Measures", "Data quality"]
+    );
+    assert!(!text.contains("\n\n\n"), "two empty lines in a row:\n{text}");
+}
+
+#[test]
+fn what_the_stream_does_not_hold_is_not_recorded() {
+    let without_health: Vec<String> = full_incident().into_iter().filter(|line| !line.contains("\"health\",\"time")).collect();
+    let text = markdown(
+        &without_health,
+        &[
+            "- **Duration:** *not recorded*",
+            "- to restore: *not recorded*",
+            "- failed requests: *not recorded*",
+            "- peak error rate: *not recorded*",
+            "- worst response: *not recorded*",
+            "- time down: *not recorded*",
+            "- modules affected: *not recorded*",
+            "- **System Restored:** *not recorded* - closed by a decision at 2026-03-01 10:09:00",
+        ],
+    );
+    assert!(!text.contains("none seen"));
+}
+
+#[test]
+fn a_rollback_that_was_swapped_back_says_so_at_the_top_and_costs_no_data() {
+    let mut lines = full_incident();
+    lines.retain(|line| !line.contains("\"completed\"") && !line.contains("resolved"));
+    lines.push(ended("reverted", r#","error":"not healthy within 60s","exit":5"#));
+    let text = markdown(
+        &lines,
+        &[
+            "# Incident Report - 2026-03-01 (ongoing)",
+            "> **Attention:** Rollback 000001 was REVERTED (not healthy within 60s): the tree from before it is live again, and nothing has been rolled back by it.",
+            "- **Rollback Completed:** *not recorded* - the last rollback reverted at 2026-03-01 10:03:30",
+            "- **Outcome:** REVERTED, the tree from before is back: not healthy within 60s",
+            "- **Data Loss:** None: the tree from before is back",
+            "- **System Restored:** *not recorded* - the incident is not closed",
+        ],
+    );
+    assert!(text.find("REVERTED").unwrap() < text.find("## Summary").unwrap());
+    assert!(!text.contains("eco-restore --undo"), "{text}");
+}
+
+#[test]
+fn a_rollback_that_failed_or_has_no_end_does_not_guess_what_was_lost() {
+    let mut lines = full_incident();
+    lines.retain(|line| !line.contains("\"completed\"") && !line.contains("resolved"));
+    let open = markdown(&lines, &["- **Outcome:** BEGUN, and its end is not in the stream", "- **Data Loss:** *not recorded*"]);
+    assert!(open.contains("eco-restore --recover"));
+    lines.push(ended("failed", r#","error":"no space","exit":3"#));
+    markdown(&lines, &["> **Attention:** Rollback 000001 FAILED (no space).", "- **Data Loss:** *not recorded*"]);
+    lines.pop();
+    lines.push(ended("failed", r#","error":"damaged","exit":4"#));
+    markdown(&lines, &["- **Data Loss:** None: nothing was changed"]);
+}
+
+#[test]
+fn a_rollback_by_an_operator_without_any_decision_still_gets_a_report() {
+    let mut lines = samples("10:00", "10:02", BAD);
+    let fields =
+        |phase: &str| format!(r#""id":"r-000001","phase":"{phase}","by":"operator","scope":"module:planner","snapshot":"p9","data_loss_s":600"#);
+    lines.push(record("restore", "10:03:00", &fields("started")));
+    lines.push(record("restore", "10:03:30", &fields("completed")));
+    lines.extend(samples("10:04", "10:06", FINE));
+    markdown(
+        &lines,
+        &[
+            "# Incident Report - 2026-03-01",
+            "- **Severity:** *not recorded*",
+            "- **Issue Began:** *not recorded*",
+            "- **Issue Detected:** *not recorded*",
+            "- **Rollback Initiated:** 2026-03-01 10:03:00 (+0s)",
+            "- **System Restored:** 2026-03-01 10:04:00 (+1m) - healthy from then on as far as the samples go; no decision has proven it",
+            "- An operator asked for the rollback; how the trouble was noticed is not in the stream",
+            "- **Rollback Type:** module planner",
+            "- about it: *not recorded*",
+            "- **Data Loss:** Minimal: what was written from 2026-03-01 09:53:00 to 2026-03-01 10:03:00 (10 min) is not in the tree",
+            "1. 2026-03-01 10:03:00 (+0s): rollback 000001 of module:planner started, asked for by the operator",
+        ],
+    );
+}
+
+#[test]
+fn an_open_incident_gets_an_interim_report() {
+    let lines: Vec<String> = full_incident().into_iter().take_while(|line| !line.contains("\"plan\"")).collect();
+    markdown(
+        &lines,
+        &[
+            "# Incident Report - 2026-03-01 (ongoing)",
+            "> **Attention:** This incident is ONGOING: the report is an interim one.",
+            "- **Duration:** ongoing, 2 min up to the last record",
+            "- **Rollback Type:** none: the stream holds no rollback of this incident",
+        ],
+    );
+}
+
+#[test]
+fn a_stream_without_an_incident_says_so() {
+    let mut lines = samples("10:00", "10:02", FINE);
+    lines.push(record(
+        "decision",
+        "10:02:00",
+        r#""id":"n-1","incident":"n","severity":"unknown","action":"investigate","scope":null,"snapshot":null"#,
+    ));
+    lines.push(record("restore", "10:03:00", r#""id":"r","phase":"completed","by":"operator","scope":"full","strategy":"extract""#));
+    let report = story(&lines).report();
+    assert_eq!(report.state, State::None);
+    assert!(report.markdown().starts_with("# Incident Report - no incident\n\nThe stream holds no incident"), "{}", report.markdown());
+    assert!(Story::default().report().markdown().contains("- Stream: *not recorded*\n- Records: none\n"));
+}
+
+#[test]
+fn the_last_incident_is_the_one_and_the_others_are_named() {
+    let mut lines = full_incident();
+    let later = |text: &str| text.replace("20260301T100000Z", "20260301T140000Z").replace("T10:", "T14:").replace("T11:", "T15:");
+    lines.extend(full_incident().iter().filter(|line| line.contains("\"decision\",")).map(|line| later(line)));
+    let text = markdown(
+        &lines,
+        &[
+            "- **Issue Began:** 2026-03-01 14:00:00 (+0s)",
+            "- **Incident:** `20260301T140000Z`",
+            "- Another incident in the stream: 20260301T100000Z, first record 2026-03-01 10:02:00, resolved",
+            "- **Rollback Type:** none: the stream holds no rollback of this incident",
+        ],
+    );
+    assert!(!text.contains("10:02:00 (-"), "decisions of the other incident have no place here:\n{text}");
+}
+
+#[test]
+fn services_in_one_stream_are_kept_apart() {
+    let mut lines: Vec<String> = full_incident().iter().map(|line| line.replacen("Z\",", "Z\",\"ecosystem\":\"shop\",", 1)).collect();
+    let other = r#""ecosystem":"bank","up":false,"modules":{"vault":"failed"}"#;
+    lines.extend(samples("10:00", "10:30", other));
+    let text = markdown(&lines, &["# Incident Report - shop - 2026-03-01", "- **System Restored:** 2026-03-01 10:04:00 (+4m)", "- time down: 1 min"]);
+    assert!(!text.contains("vault"), "{text}");
+}
+
+#[test]
+fn an_undo_belongs_to_the_incident_of_what_it_undoes() {
+    let mut lines = full_incident();
+    let fields = |phase: &str| {
+        format!(r#""id":"u-000002","phase":"{phase}","by":"operator","scope":"full","undoes":"r-000001","snapshot":"s-000001","safety":"s-000002""#)
+    };
+    lines.push(record("restore", "12:00:00", &fields("started")));
+    lines.push(record("restore", "12:00:30", &fields("completed")));
+    markdown(
+        &lines,
+        &[
+            "> **Attention:** Rollback 000001 was UNDONE at 2026-03-01 12:00:30: the state from before it is live again.",
+            "### Rollback 2 of 2",
+            "- **Rollback Type:** undo of rollback 000001 (full)",
+            "- **Data Loss:** None any more: the rollback was undone",
+            "- **Data Loss:** Significant: what was written from 2026-03-01 10:03:30 to 2026-03-01 12:00:00 (1 h 56 min) is not in the tree",
+            "- to get it back: `eco-restore --undo s-000002`",
+            "- full was rolled back, and the rollback was undone.",
+        ],
+    );
+}
+
+#[test]
+fn a_configuration_rollback_loses_no_data_and_says_what_is_set_aside() {
+    let lines: Vec<String> = full_incident().iter().map(|line| line.replace("\"scope\":\"full\"", "\"scope\":\"config:limits\"")).collect();
+    let text = markdown(&lines, &["- **Rollback Type:** configuration, because of limits"]);
+    assert!(
+        text.contains("- **Data Loss:** None: a rollback of config:limits touches no data; what its own files gained in 2026-03-01 08:30:00 to"),
+        "{text}"
+    );
+}
+
+#[test]
+fn damage_in_the_snapshot_outweighs_that_it_was_verified_once() {
+    let mut lines = full_incident();
+    lines.push(record(
+        "verification",
+        "10:08:00",
+        r#""snapshot":"p2","path":"/b/p2.tar.gz","depth":"data","ok":false,"damage":[{"path":"a","what":"digest"}]"#,
+    ));
+    let text = markdown(&lines, &["- Snapshot p2 was found DAMAGED at 2026-03-01 10:08:00."]);
+    assert!(!text.contains("read back in full before"), "{text}");
+}
+
+#[test]
+fn gaps_late_records_and_unusable_values_are_counted() {
+    let mut lines = full_incident();
+    lines.retain(|line| !["10:05", "10:06", "10:07"].iter().any(|time| line.contains(time)));
+    lines.extend(samples("10:05", "10:05", r#""up":true,"error_rate":85,"response_ms":"fast""#));
+    let mut story = story(&lines);
+    story.bad_lines(2);
+    let text = story.report().markdown();
+    for part in
+        ["- Records that came late: 1\n", "- Metrics that could not be used: 2\n", "- Lines that are no records: 2\n", "Facts may be missing."]
+    {
+        assert!(text.contains(part), "{part}{text}");
+    }
+    lines.pop();
+    let text = markdown(&lines, &["- Silences of the monitoring during the incident: 1"]);
+    assert!(text.contains("  - 4 min without a health record, from 2026-03-01 10:04:00 to 2026-03-01 10:08:00\n"), "{text}");
+}
+
+#[test]
+fn hostile_names_are_text_and_break_no_table() {
+    let hostile = "<script>alert(1)</script>|`x`\\n\\n# Owned\\n| a | b |\\u001b[2J\\u202e[l](http://evil)";
+    let lines: Vec<String> = full_incident()
+        .iter()
+        .map(|line| {
+            line.replace("planner", hostile)
+                .replace("config:limits", &format!("config:{}", hostile.replace("\\n", "").replace("\\u001b", "")))
+                .replace("\"c1\"", &format!("\"{hostile}\""))
+                .replace("selftest", hostile)
+                .replace("\"p2\"", &format!("\"{hostile}\""))
+                .replace("\"s-000001\"", &format!("\"{hostile}\""))
+                .replace("errors-25", hostile)
+                .replace("daily", hostile)
+        })
+        .collect();
+    let text = story(&lines).report().markdown();
+    assert!(!text.contains("<script") && !text.contains("\x1b") && !text.contains('\u{202e}') && !text.replace("\\]", "").contains("]("), "{text}");
+    assert!(!text.lines().any(|line| line.starts_with("# Owned") || line.starts_with("| a |")), "{text}");
+    for row in text.lines().filter(|line| line.starts_with('|')) {
+        assert_eq!(row.matches('|').count(), 3, "{row}");
+    }
+    assert!(text.contains("&lt;script>alert(1)&lt;/script>&#124;\\`x\\`\\\\n"), "{text}");
+}
+
+#[test]
+fn the_same_stream_gives_the_same_report() {
+    let lines = full_incident();
+    assert_eq!(story(&lines).report().markdown(), story(&lines).report().markdown());
+}
+
+#[test]
+fn the_example_of_every_record_can_be_reported_on() {
+    let lines: Vec<&str> = include_str!("../record/examples.ndjson").lines().collect();
+    let text = story(&lines).report().markdown();
+    assert!(text.contains("shop") && text.contains("Records: "), "{text}");
+}

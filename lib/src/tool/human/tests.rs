@@ -1,0 +1,191 @@
+use super::*;
+use crate::record::Line;
+
+/// The tables for these lines, at noon of the day of the examples, without a terminal.
+fn shown(lines: &[&str]) -> String {
+    let mut table = Table::new(false, None, "2026-03-01T12:00:00Z".parse().unwrap());
+    rows(&mut table, lines)
+}
+
+fn rows(table: &mut Table, lines: &[&str]) -> String {
+    let parsed = lines.iter().map(|line| Line::parse(1, line.as_bytes().to_vec()));
+    parsed.map(|line| table.row(&line.stamp, &line.record)).collect()
+}
+
+/// The examples of one type, as a table.
+fn example(kind: &str) -> String {
+    let start = format!("{{\"type\":\"{kind}\",");
+    let lines: Vec<&str> = include_str!("../../record/examples.ndjson").lines().filter(|line| line.starts_with(&start)).collect();
+    shown(&lines)
+}
+
+#[test]
+fn health_says_up_down_or_unknown_and_what_is_wrong() {
+    assert_eq!(
+        example("health"),
+        "\
+TIME (UTC)           HEALTH     ERRORS  RESPONSE    CPU  MEMORY  REQUESTS  NOTES
+2026-03-01 10:00:00  up           31 %    118 ms   41 %    55 %      1200  planner failed
+2026-03-01 10:01:00  unknown         -         -      -       -         -  cannot run bin/health: no such file or directory
+"
+    );
+}
+
+#[test]
+fn changes_signals_and_words_of_a_person_are_rows() {
+    assert_eq!(
+        example("change").lines().last().unwrap(),
+        "2026-03-01 09:58:00  c1          config:limits         r41 -> r42, affects planner, not reversible, by deploy"
+    );
+    assert!(example("signal").contains("security_breach       raised   audit       -                     since 2026-03-01 07:00:00"));
+    assert!(example("operator").contains("hold       until 2026-03-01 11:00:00"));
+}
+
+#[test]
+fn a_decision_says_why_and_whom_it_suspects() {
+    let shown = example("decision");
+    assert!(shown.contains("high      rollback     config:limits         p2        2026-03-01 11:02:00\n"), "{shown}");
+    assert!(shown.contains("    because    errors-25: error_rate 0.31, limit > 0.25, held 2 min\n"), "{shown}");
+    assert!(shown.contains("    suspect    config:limits (change c1), 2 min before onset\n"), "{shown}");
+}
+
+#[test]
+fn a_proposal_says_how_to_act_on_it_and_that_nobody_has() {
+    let line = r#"{"type":"decision","time":"2026-03-01T10:02:00Z","id":"i-1","incident":"i","severity":"critical","action":"propose","scope":"full","snapshot":null,"notes":["hold"],"reminder":true,"overdue":true}"#;
+    let shown = shown(&[line]);
+    for part in [
+        "critical  propose      full                  -         -\n",
+        "notes      hold\n",
+        "nobody has answered and the deadline has passed\n",
+        "to act     eco-restore --approve",
+    ] {
+        assert!(shown.contains(part), "{part}{shown}");
+    }
+}
+
+#[test]
+fn a_snapshot_shows_what_choosing_one_needs() {
+    assert_eq!(
+        example("snapshot"),
+        "\
+ID      TIME (UTC)                   AGE  KIND            MODE          HEALTH   GOOD  VERIFIED    FILES      SIZE   ARCHIVE  WHERE
+2a91b7  2026-03-01 08:30:00   3 h 30 min  daily           full          ok       yes   yes          8079   513 MiB   158 MiB  \
+/backups/shop-daily/shop-daily-20260301T083000Z-2a91b7.tar.gz
+"
+    );
+}
+
+#[test]
+fn an_entry_reads_like_a_listing() {
+    assert!(
+        example("entry").contains("file      0640   shop:shop               3 B  2026-02-28 17:03:11  data/caf\\xe9.txt"),
+        "{}",
+        example("entry")
+    );
+}
+
+#[test]
+fn a_verification_names_every_damage_below_it() {
+    let shown = example("verification");
+    assert!(shown.contains("2a91b7  damaged      data       8079   513 MiB   410 ms  /backups/"), "{shown}");
+    assert!(shown.contains("    damaged    data/a.db: digest\n"), "{shown}");
+    assert!(example("difference").contains("2a91b7  metadata  config/limits.yaml (mode, mtime)"));
+}
+
+#[test]
+fn a_plan_says_everything_before_the_question() {
+    let shown = example("plan");
+    for part in [
+        "plan 9d4410: roll back config to snapshot 2a91b7\n",
+        "    changes    1 created, 2 updated, 0 deleted; 57 the same, 0 preserved\n",
+        "    to write   7.9 KiB\n",
+        "    data       what was written in the last 1 h 33 min is set aside, not lost\n",
+        "    service    stop with bin/shop stop, start with bin/shop start\n",
+        "    verify     bin/selftest, then healthy within 60s\n",
+        "    first      content  config/limits.yaml\n",
+        "               … and 2 more\n",
+    ] {
+        assert!(shown.contains(part), "{part}{shown}");
+    }
+}
+
+#[test]
+fn a_step_is_ok_failed_or_not_checked_in_words() {
+    let shown = example("step");
+    assert!(shown.contains("swap              ok                3 ms\n"), "{shown}");
+    assert!(shown.contains("selftest          not checked       0 ms  no [verify] command is configured\n"), "{shown}");
+    let failed = r#"{"type":"step","time":"2026-03-01T10:03:01Z","restore":"r","step":"start","ok":false,"took_ms":9}"#;
+    assert!(self::shown(&[failed]).contains("start             failed            9 ms"));
+}
+
+#[test]
+fn a_completed_rollback_says_how_to_get_back() {
+    let shown = example("restore");
+    assert!(shown.contains("rollback 9d4410 of full completed, snapshot 2a91b7, decision 20260301T100000Z-1\n"), "{shown}");
+    assert!(shown.contains("    time       2.3 s, service down 41 ms (38 ms of it its stop and start commands)\n"), "{shown}");
+    assert!(shown.contains("    undo       eco-restore --undo 019ca946-0b20-7c55-8f10-5b7e3c9d4410\n"), "{shown}");
+}
+
+#[test]
+fn a_rollback_that_was_reverted_says_so_loudly_and_offers_no_undo() {
+    let line = r#"{"type":"restore","time":"2026-03-01T10:03:02Z","id":"r","phase":"reverted","scope":"full","safety":"s","error":"not healthy"}"#;
+    let shown = shown(&[line]);
+    assert!(shown.contains("REVERTED: the tree from before is back"), "{shown}");
+    assert!(shown.contains("why        not healthy") && !shown.contains("--undo"), "{shown}");
+}
+
+#[test]
+fn control_says_what_was_done_to_whom() {
+    assert!(example("control").contains("disable   module:planner        ok               12 ms\n"), "{}", example("control"));
+    let status = r#"{"type":"control","time":"2026-03-01T10:03:02Z","do":"status","ok":false,"took_ms":1}"#;
+    assert!(shown(&[status]).contains("status    the service           not running"));
+}
+
+#[test]
+fn an_unknown_type_is_named_and_nothing_else() {
+    assert_eq!(shown(&[r#"{"type":"weather","time":"2026-03-01T10:00:00Z"}"#]), "2026-03-01 10:00:00  weather\n");
+}
+
+#[test]
+fn a_header_stands_where_the_kind_changes_and_only_there() {
+    let change = r#"{"type":"change","time":"2026-03-01T10:00:00Z","target":"full"}"#;
+    let signal = r#"{"type":"signal","time":"2026-03-01T10:00:00Z","signal":"cosmetic"}"#;
+    let text = shown(&[change, change, signal, change]);
+    assert_eq!(text.lines().filter(|line| line.starts_with("TIME")).count(), 3);
+    assert_eq!(text.lines().filter(|line| line.is_empty()).count(), 2);
+}
+
+#[test]
+fn nothing_in_a_record_reaches_the_terminal_raw() {
+    let hostile = "\\u001b[2J\\u202e\\n|`<script>";
+    let examples = include_str!("../../record/examples.ndjson");
+    for line in examples.lines() {
+        let line = line.replace("planner", hostile).replace("config", hostile).replace("data/", hostile).replace("no such file", hostile);
+        let text = shown(&[line.as_str()]);
+        assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
+    }
+    let change = format!(r#"{{"type":"change","time":"2026-03-01T10:00:00Z","target":"{hostile}"}}"#);
+    assert_eq!(shown(&[change.as_str()]).lines().count(), 2);
+}
+
+#[test]
+fn colour_is_added_around_words_and_only_when_asked_for() {
+    let line = r#"{"type":"step","time":"2026-03-01T10:03:01Z","restore":"r","step":"start","ok":false,"took_ms":9}"#;
+    let coloured = rows(&mut Table::new(true, None, Timestamp::UNIX_EPOCH), &[line]);
+    assert!(coloured.contains("\x1b[31mfailed\x1b[0m"), "{coloured:?}");
+    assert!(!shown(&[line]).contains('\x1b'));
+}
+
+#[test]
+fn a_narrow_terminal_cuts_notes_and_paths_only() {
+    let examples = include_str!("../../record/examples.ndjson");
+    let entry = examples.lines().find(|line| line.contains("\"type\":\"verification\"")).unwrap();
+    let mut narrow = Table::new(false, Some(100), Timestamp::UNIX_EPOCH);
+    let text = rows(&mut narrow, &[entry]);
+    let row = text.lines().nth(1).unwrap();
+    assert!(row.ends_with('…') && row.chars().count() <= 108, "{row}");
+    assert!(row.contains("2a91b7  damaged"), "{row}");
+    let completed = examples.lines().find(|line| line.contains("\"type\":\"restore\"")).unwrap();
+    let mut narrow = Table::new(false, Some(40), Timestamp::UNIX_EPOCH);
+    assert!(rows(&mut narrow, &[completed]).contains("eco-restore --undo 019ca946-0b20-7c55-8f10-5b7e3c9d4410\n"));
+}

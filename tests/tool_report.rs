@@ -1,0 +1,231 @@
+//! eco-report: flags, exit codes, messages, and the two ways in which the report leaves it.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const INCIDENT: &str = r#"{"type":"snapshot","time":"2026-03-01T08:30:00Z","ecosystem":"shop","id":"p2","kind":"daily","verified":true,"path":"/b/p2.tar.gz"}
+{"type":"health","time":"2026-03-01T10:00:00Z","ecosystem":"shop","up":true,"requests":1200,"error_rate":0.5}
+{"type":"health","time":"2026-03-01T10:01:00Z","ecosystem":"shop","up":true,"requests":1200,"error_rate":0.5}
+{"type":"decision","time":"2026-03-01T10:02:00Z","ecosystem":"shop","id":"20260301T100000Z-1","incident":"20260301T100000Z","severity":"high","action":"rollback","scope":"full","snapshot":"p2","onset":"2026-03-01T10:00:00Z"}
+{"type":"restore","time":"2026-03-01T10:03:00Z","ecosystem":"shop","id":"r1","phase":"started","decision":"20260301T100000Z-1","scope":"full","snapshot":"p2"}
+{"type":"restore","time":"2026-03-01T10:03:02Z","ecosystem":"shop","id":"r1","phase":"completed","decision":"20260301T100000Z-1","scope":"full","snapshot":"p2","safety":"s1"}
+{"type":"weather","time":"2026-03-01T10:03:03Z","ecosystem":"shop","sky":"blue"}
+{"type":"health","time":"2026-03-01T10:04:00Z","ecosystem":"shop","up":true,"requests":1200,"error_rate":0.0}
+{"type":"decision","time":"2026-03-01T10:09:00Z","ecosystem":"shop","id":"20260301T100000Z-2","incident":"20260301T100000Z","severity":"high","action":"resolved","scope":null,"snapshot":null}
+"#;
+
+const QUIET: &str = "{\"type\":\"health\",\"time\":\"2026-03-01T10:00:00Z\",\"up\":true}\n";
+
+fn program(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eco-report"));
+    command.args(words).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn feed(mut command: Command, input: &str) -> Output {
+    let mut child = command.spawn().unwrap();
+    // A program that ends early leaves its input; that is its right.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// Runs the program over this stream: exit code, stdout, stderr.
+fn run(words: &[&str], input: &str) -> (i32, String, String) {
+    let output = feed(program(words), input);
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_report_takes_the_place_of_the_stream() {
+    let (code, stdout, stderr) = run(&[], INCIDENT);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    assert!(stdout.starts_with("# Incident Report - shop - 2026-03-01\n"), "{stdout}");
+    for part in ["- **Severity:** high\n", "- **System Restored:** 2026-03-01 10:04:00 (+4m)\n", "`eco-restore --undo s1`", "weather 1"] {
+        assert!(stdout.contains(part), "{part}{stdout}");
+    }
+    assert!(!stdout.contains("\"type\""), "{stdout}");
+}
+
+#[test]
+fn the_same_stream_gives_the_same_bytes_whenever_it_is_read() {
+    let once = feed(program(&["-f", "md"]), INCIDENT);
+    let mut later = program(&[]);
+    later.env("ECO_NOW", "2030-01-01T00:00:00Z");
+    assert_eq!(once.stdout, feed(later, INCIDENT).stdout);
+}
+
+#[test]
+fn a_file_gets_the_report_and_stdout_the_stream_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("incident.md");
+    let words = ["-o", file.to_str().unwrap()];
+    let odd = format!("\n{}", INCIDENT.replace("\"ecosystem\":", "  \"ecosystem\" :"));
+    let (code, stdout, stderr) = run(&words, &odd);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(stdout, odd);
+    let report = fs::read_to_string(&file).unwrap();
+    assert_eq!(report, run(&[], &odd).1);
+    assert_eq!(names(folder.path()), ["incident.md"]);
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_old_report_is_replaced_whole_or_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("incident.md");
+    fs::write(&file, "old\n".repeat(10_000)).unwrap();
+    assert_eq!(run(&["-o", file.to_str().unwrap()], INCIDENT).0, 0);
+    assert_eq!(fs::read_to_string(&file).unwrap(), run(&[], INCIDENT).1);
+}
+
+#[test]
+fn a_place_that_cannot_take_the_report_is_refused_before_the_stream_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = run(&["-o", folder.path().to_str().unwrap()], INCIDENT);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.ends_with("is a folder: name a file in it\n"), "{stderr}");
+    let (code, _, stderr) = run(&["-o", folder.path().join("no/incident.md").to_str().unwrap()], INCIDENT);
+    assert_eq!(code, 2);
+    assert!(stderr.starts_with("eco-report: -o ") && stderr.ends_with("is in no folder that exists\n"), "{stderr}");
+}
+
+#[test]
+fn a_stream_without_an_incident_gets_a_report_that_says_so_and_ends_with_1() {
+    for input in [QUIET, ""] {
+        let (code, stdout, stderr) = run(&[], input);
+        assert_eq!((code, stderr.as_str()), (1, "eco-report: the stream holds no incident\n"));
+        assert!(stdout.starts_with("# Incident Report - no incident\n"), "{stdout}");
+    }
+    assert_eq!(run(&["--quiet"], QUIET).2, "");
+}
+
+#[test]
+fn lines_that_are_no_records_are_named_counted_and_end_with_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("incident.md");
+    let input = format!("hello\n{INCIDENT}{{\"type\":\"step\",\"time\":\"2026-03-01T10:10:00Z\"}}\n");
+    let (code, stdout, stderr) = run(&["-o", file.to_str().unwrap()], &input);
+    assert_eq!((code, stdout.as_str()), (3, input.as_str()));
+    assert_eq!(stderr, "eco-report: line 1 is not a record: not a JSON object\neco-report: line 11 is not a record: step: missing field `restore`\n");
+    let report = fs::read_to_string(&file).unwrap();
+    assert!(report.contains("- Lines that are no records: 2\n"), "{report}");
+    assert!(report.contains("> **Attention:** Lines of the stream that are no records: 2. Facts may be missing.\n"), "{report}");
+}
+
+#[test]
+fn unknown_words_end_with_2() {
+    for words in [["-f", "html"], ["--no-such", "flag"]] {
+        let (code, stdout, _) = run(&words, INCIDENT);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{words:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_behind_stdout_is_no_success() {
+    let Ok(full) = fs::File::options().write(true).open("/dev/full") else {
+        eprintln!("SKIPPED: there is no /dev/full here");
+        return;
+    };
+    let mut command = program(&[]);
+    command.stdout(full);
+    let output = feed(command, INCIDENT);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(text(&output.stderr), "eco-report: cannot write <stdout>: no space left on device\n");
+    // The same for a report that goes to such a device by name.
+    let (code, _, stderr) = run(&["-o", "/dev/full"], INCIDENT);
+    assert_eq!((code, stderr.as_str()), (3, "eco-report: cannot write /dev/full: no space left on device\n"));
+    assert!(!fs::metadata("/dev/full").unwrap().is_file());
+}
+
+#[test]
+fn a_stream_that_breaks_off_still_gets_a_report_of_what_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program(&[]);
+    command.stdin(fs::File::open(folder.path()).unwrap());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(text(&output.stderr), "eco-report: cannot read <stdin>: is a directory\n");
+    assert!(text(&output.stdout).contains("> **Attention:** The stream could not be read to its end (cannot read &lt;stdin>: is a directory)."));
+    // A full disk behind the copied stream does not cost the report either.
+    let Ok(full) = fs::File::options().write(true).open("/dev/full") else {
+        eprintln!("SKIPPED: there is no /dev/full here");
+        return;
+    };
+    let file = folder.path().join("incident.md");
+    let mut command = program(&["-o", file.to_str().unwrap()]);
+    command.stdout(full);
+    assert_eq!(feed(command, INCIDENT).status.code(), Some(3));
+    assert!(fs::read_to_string(&file).unwrap().starts_with("# Incident Report"));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_listing_quietly_but_not_the_report() {
+    let mut child = program(&[]).spawn().unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(INCIDENT.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("incident.md");
+    let mut child = program(&["-o", file.to_str().unwrap()]).spawn().unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(INCIDENT.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert_eq!(fs::read_to_string(&file).unwrap(), run(&[], INCIDENT).1);
+}
+
+/// Runs a shell line with a terminal as stdin, stdout and stderr; `None` where `script` is not installed.
+fn at_a_terminal(line: &str) -> Option<(i32, String)> {
+    let line = format!("{} {line}", env!("CARGO_BIN_EXE_eco-report"));
+    let run = Command::new("script").args(["-qec", &line, "/dev/null"]).env("TERM", "dumb").stdin(Stdio::null()).output();
+    match run {
+        Ok(output) => Some((output.status.code().unwrap_or(-1), text(&output.stdout))),
+        Err(e) => {
+            eprintln!("SKIPPED: nothing can be run at a terminal without script(1): {e}");
+            None
+        }
+    }
+}
+
+#[test]
+fn at_a_terminal_it_says_what_to_give_it_instead_of_waiting() {
+    let Some((code, shown)) = at_a_terminal("") else { return };
+    assert_eq!(code, 2, "{shown}");
+    assert!(shown.contains("eco-report: nothing to read: stdin is a terminal; give it a recorded stream, as in: eco-report <"), "{shown}");
+}
+
+#[test]
+fn with_a_file_a_terminal_shows_tables_instead_of_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = folder.path().join("stream.ndjson");
+    fs::write(&stream, INCIDENT).unwrap();
+    let line = format!("-o {} < {}", folder.path().join("a.md").display(), stream.display());
+    let Some((code, shown)) = at_a_terminal(&line) else { return };
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("HEALTH") && shown.contains("\x1b[") && !shown.contains("\"type\""), "{shown}");
+    assert!(run(&["--human", "-o", folder.path().join("b.md").to_str().unwrap()], INCIDENT).1.starts_with("ID      TIME (UTC)"));
+}
+
+#[test]
+fn the_page_explains_every_flag() {
+    let page = include_str!("../man/eco-report.1");
+    let help = run(&["--help"], "").1;
+    let flags: Vec<&str> = help.split_whitespace().filter_map(|word| word.strip_prefix("--")).collect();
+    assert!(flags.len() > 8, "{help}");
+    for flag in flags {
+        assert!(page.contains(&format!("Fl Fl {flag}")), "the page lacks --{flag}");
+    }
+}
