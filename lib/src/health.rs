@@ -217,6 +217,15 @@ pub fn verdict(health: &Health) -> (Verdict, Option<String>) {
     }
 }
 
+/// What a snapshot's record says about health: `ok`, `failed` or `unknown`.
+pub fn word(health: &Health) -> &'static str {
+    match verdict(health).0 {
+        Verdict::Yes => "ok",
+        Verdict::No => "failed",
+        Verdict::Unknown => "unknown",
+    }
+}
+
 struct Asked {
     name: String,
     answer: Answer,

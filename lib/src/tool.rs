@@ -143,6 +143,11 @@ impl Tool {
         now()
     }
 
+    /// The clock, for work that outlives a borrow of this program.
+    pub fn clock(&self) -> fn() -> Timestamp {
+        now
+    }
+
     /// A new id for a snapshot or a restore: UUIDv7, so ids sort by time.
     pub fn new_id(&self) -> String {
         let now = self.now();

@@ -137,7 +137,8 @@ impl Draft {
         let path = folder.join(format!(".{stem}.tmp"));
         let scratch = folder.join(format!(".{stem}.tmp.d"));
         let file = File::options().write(true).create_new(true).mode(0o600).open(&path).named("create", &path)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).named("lock", &path)?;
+        // Shared, so that it can be read back; whoever sweeps asks for the exclusive one.
+        flock(&file, FlockOperation::NonBlockingLockShared).named("lock", &path)?;
         let draft = Draft { path, scratch, _lock: file };
         DirBuilder::new().mode(0o700).create(&draft.scratch).named("create the folder", &draft.scratch)?;
         Ok(draft)

@@ -1,1 +1,70 @@
-fn main() {}
+//! eco-restore: from a decision or a selector to the tree put back, proven, or swapped back.
+mod args;
+mod orders;
+
+use args::Args;
+use eco::error::{Error, Exit};
+use eco::record::{Action, Record, Scope};
+use eco::tool::{self, Tool};
+use orders::Orders;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tool::run(|args: Args, tool: &mut Tool| -> anyhow::Result<Exit> {
+        let config = tool.config()?;
+        let mut orders = Orders::new(&args, &config);
+        if args.recover {
+            return Ok(orders.recover(tool)?);
+        }
+        if let Some(which) = &args.undo {
+            return Ok(orders.undo(tool, which.as_deref())?);
+        }
+        if let Some(selector) = &args.selector {
+            let stored = orders.store()?.select(selector)?;
+            return Ok(orders.restore(tool, args.scope.clone().unwrap_or(Scope::Full), stored, None)?);
+        }
+        if let Some(scope) = args.scope.clone().filter(|scope| !scope.needs_snapshot()) {
+            return Ok(orders.command(tool, scope, None)?);
+        }
+        tool.open_input("name a snapshot, as in: eco-restore latest-good; or pipe decisions in")?;
+        if args.only {
+            tool.drop_input();
+        }
+        if let Some(scope) = args.scope.clone() {
+            let snapshot = orders.one_snapshot(tool)?;
+            return Ok(orders.restore(tool, scope, snapshot, None)?);
+        }
+        let mut exit = Exit::Done;
+        let mut proposed = None;
+        while let Some(line) = tool.read()? {
+            let due = match line.record {
+                Record::Decision(decision) if decision.action == Action::Rollback => Some((decision, false)),
+                Record::Decision(decision) if decision.action == Action::Propose => {
+                    let agreed = args.approve || orders.approves(tool, &decision)?;
+                    proposed = (!agreed).then(|| decision.clone());
+                    agreed.then_some((decision, true))
+                }
+                Record::Operator(word) if word.verb == "approve" => {
+                    let meant = proposed.take_if(|decision| word.decision.as_ref().is_none_or(|id| *id == decision.id));
+                    meant.map(|decision| (decision, true))
+                }
+                Record::Operator(word) if word.verb == "reject" => {
+                    proposed = None;
+                    None
+                }
+                _ => None,
+            };
+            let Some((decision, by_operator)) = due else { continue };
+            // One decision that cannot be carried out must not keep the next from being heard.
+            match orders.decision(tool, &decision, by_operator) {
+                Ok(done) => exit = exit.and(done),
+                Err(e @ (Error::Interrupted(_) | Error::RecoverFirst(_))) => return Err(e.into()),
+                Err(e) => {
+                    tool.error(&e.to_string());
+                    exit = exit.and(e.exit());
+                }
+            }
+        }
+        Ok(exit)
+    })
+}

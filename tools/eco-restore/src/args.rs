@@ -1,0 +1,58 @@
+//! The words of eco-restore.
+
+use clap::Parser;
+use eco::record::Scope;
+use eco::tool::{Common, Words};
+use std::path::PathBuf;
+
+/// Carry out a decision, or restore a snapshot: stage, exchange, prove, and swap back if it does not
+#[derive(Parser)]
+#[command(name = "eco-restore", version)]
+pub struct Args {
+    /// The snapshot: an id, its beginning or last six characters, latest-good, latest, latest:KIND, or an archive's path
+    /// [default: what the decisions on stdin say]
+    #[arg(value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// What to roll back: full, config, module:ID, automation:ID, optimization:ID or experiment:ID [default with SELECTOR: full];
+    /// without SELECTOR, the one snapshot on stdin is restored in this scope
+    #[arg(short, long, value_name = "SCOPE")]
+    pub scope: Option<Scope>,
+    /// Extract into this empty or new folder instead; the live tree and the service are not touched
+    #[arg(long, value_name = "DIR")]
+    pub target: Option<PathBuf>,
+    /// Show the plan and end
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Carry out decisions that propose a rollback, too
+    #[arg(long)]
+    pub approve: bool,
+    /// Carry out decisions that were carried out before
+    #[arg(long)]
+    pub again: bool,
+    /// Put the tree from before the last rollback (or rollback ID) back
+    #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["selector", "scope", "target", "recover"])]
+    pub undo: Option<Option<String>>,
+    /// Finish a rollback that was interrupted, and end
+    #[arg(long, conflicts_with_all = ["selector", "scope", "target"])]
+    pub recover: bool,
+    /// Neither stop nor start the service
+    #[arg(long)]
+    pub no_control: bool,
+    /// Accept a snapshot of another ecosystem
+    #[arg(long)]
+    pub adopt: bool,
+    /// Do not copy the input
+    #[arg(long)]
+    pub only: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl Words for Args {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+}

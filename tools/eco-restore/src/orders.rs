@@ -1,0 +1,206 @@
+//! From words and decisions to transactions: the lock, what is pending, which snapshot, and a person's agreement.
+
+use crate::args::Args;
+use eco::config::Config;
+use eco::disk::Lock;
+use eco::error::{Error, Exit, Result};
+use eco::record::{Decision, Plan, Record, Restore, Scope};
+use eco::restore::{self, Ecosystem, Memory, Order, Stage};
+use eco::store::{Store, Stored};
+use eco::tool::Tool;
+use std::cell::RefCell;
+
+pub struct Orders<'a> {
+    args: &'a Args,
+    config: &'a Config,
+    eco: Ecosystem,
+}
+
+impl<'a> Orders<'a> {
+    pub fn new(args: &'a Args, config: &'a Config) -> Orders<'a> {
+        Orders { args, config, eco: config.ecosystem() }
+    }
+
+    /// The configured store; a path given as selector needs none.
+    pub fn store(&self) -> Result<Store> {
+        let by_path = self.args.selector.as_ref().is_some_and(|s| s.contains('/'));
+        match self.config.store() {
+            Err(_) if by_path => Ok(Store::new(".".as_ref(), &self.config.name)),
+            folder => Ok(Store::new(folder?, &self.config.name)),
+        }
+    }
+
+    /// Reads the stream to its end for the one snapshot that it names.
+    pub fn one_snapshot(&self, tool: &mut Tool) -> Result<Stored> {
+        let (mut named, mut bad) = (Vec::new(), Vec::new());
+        while let Some(line) = tool.read()? {
+            match line.record {
+                Record::Snapshot(snapshot) => named.push(snapshot),
+                Record::Verification(found) if found.ok != Some(true) => bad.push(found.snapshot),
+                _ => {}
+            }
+        }
+        let [snapshot] = named.as_slice() else {
+            return Err(Error::Refused(format!("--scope wants exactly one snapshot on stdin, and there are {}", named.len())));
+        };
+        if bad.contains(&snapshot.id) {
+            return Err(Error::Refused(format!("snapshot {} did not pass its verification", snapshot.id)));
+        }
+        let Some(path) = &snapshot.path else { return self.store()?.select(&snapshot.id) };
+        let stored = Stored::open(&path.to_path())?;
+        if stored.snapshot.id != snapshot.id {
+            return Err(Error::Refused(format!("{} is not snapshot {}, as its record says", stored.path.display(), snapshot.id)));
+        }
+        Ok(stored)
+    }
+
+    /// Whether a person at the terminal agrees to what a decision proposes; where there is nobody, says how to agree.
+    pub fn approves(&self, tool: &mut Tool, decision: &Decision) -> Result<bool> {
+        if Memory::read(&self.eco.root)?.done(&decision.id).is_some() && !self.args.again {
+            return Ok(false);
+        }
+        let scope = decision.scope.as_ref().map_or("nothing".into(), Scope::to_string);
+        if tool.is_human()
+            && let Some(answer) = tool.ask(&format!("decision {} proposes to roll back {scope}: agree?", decision.id))?
+        {
+            return Ok(answer);
+        }
+        tool.say(&format!("decision {} proposes to roll back {scope}: run eco-restore --approve on it to agree", decision.id));
+        Ok(false)
+    }
+
+    /// Carries out one decision.
+    pub fn decision(&mut self, tool: &mut Tool, decision: &Decision, by_operator: bool) -> Result<Exit> {
+        let refused = |why: &str| Error::Refused(format!("decision {}: {why}", decision.id));
+        let scope = decision.scope.clone().ok_or_else(|| refused("it names no scope"))?;
+        let said = Some((decision.id.clone(), by_operator));
+        let memory = Memory::read(&self.eco.root)?;
+        if let Some(restore) = memory.done(&decision.id).filter(|_| !self.args.again) {
+            tool.say(&format!("decision {} was carried out before, by restore {restore}; --again does it once more", decision.id));
+            return Ok(Exit::Done);
+        }
+        if !scope.needs_snapshot() {
+            return self.command(tool, scope, said);
+        }
+        let store = self.store()?;
+        let stored = match &decision.snapshot {
+            Some(id) => store.select(id).map_err(|e| refused(&e.to_string()))?,
+            None => {
+                let cut = decision.cut.or(decision.onset).ok_or_else(|| refused("it names neither a snapshot nor a time to go back before"))?;
+                let found = store.newest_good(&scope, cut, &memory.failed_snapshots())?;
+                found.ok_or_else(|| refused(&format!("the store {} has no good snapshot of {scope} at or before {cut}", store.folder().display())))?
+            }
+        };
+        self.restore(tool, scope, stored, said)
+    }
+
+    /// Restores a snapshot, live or into `--target`.
+    pub fn restore(&mut self, tool: &mut Tool, scope: Scope, stored: Stored, said: Option<(String, bool)>) -> Result<Exit> {
+        if !scope.needs_snapshot() {
+            return Err(Error::Usage(format!("{scope} has no files: leave the snapshot out")));
+        }
+        let order = self.order(tool, scope, said);
+        if let Some(folder) = &self.args.target {
+            tool.changes_something()?;
+            let (_, lost) = self.on_stage(tool, false, |eco, stage| restore::extract_to(eco, &order, stored, folder, stage))?;
+            if let Some((path, what)) = lost.first() {
+                tool.error(&format!("{}: {what}; {} more such entries, everything else is there", path.display(), lost.len() - 1));
+                return Ok(Exit::Unfinished);
+            }
+            return Ok(Exit::Done);
+        }
+        let _lock = self.ready(tool)?;
+        let asks = order.decision.is_none();
+        self.on_stage(tool, asks, |eco, stage| restore::restore(eco, &order, stored, stage)).map(|_| Exit::Done)
+    }
+
+    /// Switches a unit without files off.
+    pub fn command(&mut self, tool: &mut Tool, scope: Scope, said: Option<(String, bool)>) -> Result<Exit> {
+        let order = self.order(tool, scope, said);
+        let _lock = self.ready(tool)?;
+        let asks = order.decision.is_none();
+        self.on_stage(tool, asks, |eco, stage| restore::order_by_command(eco, &order, stage)).map(|_| Exit::Done)
+    }
+
+    pub fn undo(&mut self, tool: &mut Tool, which: Option<&str>) -> Result<Exit> {
+        let _lock = self.ready(tool)?;
+        let (id, control, dry_run) = (tool.new_id(), !self.args.no_control, self.args.dry_run);
+        let done = self.on_stage(tool, true, |eco, stage| restore::undo(eco, which, id, control, dry_run, stage))?;
+        if let Some(Restore { error: Some(why), .. }) = done {
+            tool.say(&format!("the tree from before is back as it was: {why}"));
+        }
+        Ok(Exit::Done)
+    }
+
+    pub fn recover(&mut self, tool: &mut Tool) -> Result<Exit> {
+        let _lock = self.lock(tool)?;
+        if self.finish_pending(tool)?.is_none() {
+            tool.say("nothing to recover: no rollback is unfinished");
+        }
+        Ok(Exit::Done)
+    }
+
+    fn order(&self, tool: &Tool, scope: Scope, said: Option<(String, bool)>) -> Order {
+        let (decision, by_operator) = said.map_or((None, true), |(id, by)| (Some(id), by));
+        let Args { adopt, no_control, dry_run, .. } = *self.args;
+        Order { id: tool.new_id(), scope, decision, by_operator, adopt, control: !no_control, dry_run }
+    }
+
+    /// Takes the lock, and finishes what an interrupted run left.
+    fn ready(&mut self, tool: &mut Tool) -> Result<Lock> {
+        let lock = self.lock(tool)?;
+        if let Some(restore) = self.finish_pending(tool)? {
+            tool.say(&format!("rollback {} had been interrupted and is finished now", restore.id));
+        }
+        Ok(lock)
+    }
+
+    fn lock(&self, tool: &mut Tool) -> Result<Lock> {
+        tool.changes_something()?;
+        self.eco.lock(&format!("eco-restore, pid {}, since {}", std::process::id(), tool.now()))
+    }
+
+    fn finish_pending(&mut self, tool: &mut Tool) -> Result<Option<Restore>> {
+        let control = !self.args.no_control;
+        match self.on_stage(tool, false, |eco, stage| restore::recover(eco, control, stage)) {
+            // The interrupted rollback ended on its way back; what was asked for now can still be done.
+            Err(Error::SwappedBack(why)) if !self.args.recover => {
+                tool.say(&format!("an interrupted rollback was swapped back: {why}"));
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    /// Gives the transaction its clock, its records' way out, and somebody to ask.
+    fn on_stage<T>(&self, tool: &mut Tool, asks: bool, work: impl FnOnce(&Ecosystem, &mut Stage<'_>) -> Result<T>) -> Result<T> {
+        let stop = tool.stop_flag();
+        let asks = asks && !self.args.yes && tool.is_human();
+        let bar = tool.progress("reading and writing", 0);
+        let clock = tool.clock();
+        let tool = RefCell::new(tool);
+        let lost = RefCell::new(None);
+        let result = work(
+            &self.eco,
+            &mut Stage {
+                now: &clock,
+                emit: &mut |record| {
+                    // A record that cannot be written must not stop a rollback half-way; it is told at the end.
+                    if let Err(e) = tool.borrow_mut().emit(record) {
+                        lost.borrow_mut().get_or_insert(e);
+                    }
+                },
+                confirm: &mut |plan: &Plan| {
+                    if !asks {
+                        return Ok(true);
+                    }
+                    let answer = tool.borrow_mut().ask(&format!("roll back {} now?", plan.scope))?;
+                    Ok(answer.unwrap_or(true))
+                },
+                progress: &|bytes| bar.add(bytes),
+                stop: &stop,
+            },
+        )?;
+        lost.into_inner().map_or(Ok(result), Err)
+    }
+}
