@@ -163,6 +163,24 @@ impl Tool {
         Ok(config)
     }
 
+    /// As [`Tool::config`], but without a file (and without the name that it gives to records) where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming file and line.
+    pub fn config_if_any(&self) -> Result<Option<Config>> {
+        let overrides = Overrides { root: self.common.root.clone(), store: self.common.store.clone(), home: std::env::home_dir() };
+        self.find_config()?.map(|file| config::load(&file, &overrides)).transpose()
+    }
+
+    /// Reads a file that the command line names, `-` for stdin.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: what cannot be read is a wrong word on the command line.
+    pub fn read_text(&self, file: &Path) -> Result<String> {
+        let text = if file == Path::new("-") { io::read_to_string(io::stdin()) } else { std::fs::read_to_string(file) };
+        text.named("read", file).map_err(|e| Error::Config(e.to_string()))
+    }
+
     fn find_config(&self) -> Result<Option<PathBuf>> {
         if let Some(file) = self.common.config.clone().or_else(|| std::env::var_os("ECO_CONFIG").map(PathBuf::from)) {
             return Ok(Some(file));
@@ -259,8 +277,7 @@ impl Tool {
         self.emit_at(&stamp, record)
     }
 
-    /// Writes a record with a time (and ecosystem) of its own; host and ecosystem are filled in where the stamp has none and
-    /// this program knows them.
+    /// Writes a record with a stamp of its own, as it is: nothing is filled in, so a replay gives the same bytes.
     ///
     /// # Errors
     /// [`Error::ReaderGone`] when nobody reads a listing any more; [`Error::Path`] when stdout cannot be written.
