@@ -1,1 +1,3 @@
 //! x
+
+mod tool_decide;

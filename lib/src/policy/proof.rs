@@ -30,7 +30,7 @@ pub(super) struct Proof {
     pub healthy: Option<Timestamp>,
     pub observed: f64,
     /// How long it has been healthy again.
-    inside: Option<SignedDuration>,
+    pub inside: Option<SignedDuration>,
 }
 
 /// What a rule has to show before it counts.
