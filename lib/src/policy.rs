@@ -10,6 +10,8 @@ mod check;
 mod course;
 mod events;
 mod incident;
+#[cfg(test)]
+mod laws;
 mod metric;
 mod normal;
 mod point;
