@@ -26,6 +26,10 @@ pub(super) struct Course {
     clock: Option<Timestamp>,
     gauges: Gauges,
     proofs: Vec<Proof>,
+    /// No rule has seen anything: all of them are idle, and proven. Most samples find it so and leave it so.
+    calm: bool,
+    /// How many drops and signals are remembered.
+    happened: usize,
     drops: Events,
     signals: Vec<Events>,
     changes: Changes,
@@ -159,8 +163,8 @@ impl Course {
 
     fn sample(&mut self, policy: &Policy, options: Options, now: Timestamp, health: &Health, news: &mut News, heard: &mut Heard) {
         news.sampled = true;
-        for (rule, proof) in policy.rules.iter().zip(&mut self.proofs) {
-            if proof.phase == Phase::Pending {
+        if !self.calm {
+            for (rule, proof) in policy.rules.iter().zip(&mut self.proofs) {
                 proof.expire(now, self.gauges.get(rule.when.metric).usable_at, policy.clear);
             }
         }
@@ -178,6 +182,7 @@ impl Course {
         if let Some(up) = up {
             if self.last_up == Some(true) && !up {
                 self.drops.add_drop(now, healthy);
+                self.happened += 1;
                 self.fire_counts(policy, Metric::Drops, news);
             }
             self.last_up = Some(up);
@@ -190,8 +195,13 @@ impl Course {
             Metric::Signal(index) => Seen::Known(signals[index].count()),
             measured => gauges.get(measured).seen,
         };
+        let was_calm = std::mem::replace(&mut self.calm, true);
         for (rule, proof) in policy.rules.iter().zip(&mut self.proofs) {
             let gauge = gauges.get(rule.when.metric);
+            // The same as going on, only faster: a healthy value leaves an idle rule as it is.
+            if was_calm && (rule.when.metric.counts_events() || !gauge.seen.known().is_some_and(|seen| rule.when.holds(seen))) {
+                continue;
+            }
             let excused = rule.unless.as_ref().is_some_and(|unless| value(unless.metric).known().is_some_and(|seen| unless.holds(seen)));
             if rule.when.metric.counts_events() {
                 if proof.keeps_open()
@@ -203,6 +213,7 @@ impl Course {
                 news.fired = true;
                 news.critical |= rule.severity == Severity::Critical;
             }
+            self.calm &= proof.phase == Phase::Idle && !proof.unproven;
         }
     }
 
@@ -211,9 +222,14 @@ impl Course {
     }
 
     fn expire_events(&mut self, now: Timestamp) {
+        if self.happened == 0 {
+            return;
+        }
         self.drops.expire(now);
+        self.happened = self.drops.len();
         for events in &mut self.signals {
             events.expire(now);
+            self.happened += events.len();
         }
     }
 
@@ -234,6 +250,7 @@ impl Course {
             if excused || !rule.when.holds(events.count()) {
                 continue;
             }
+            self.calm = false;
             if proof.fire(since, first.first, first.healthy, events.count()) {
                 news.fired = true;
                 news.critical |= rule.severity == Severity::Critical;
@@ -253,6 +270,7 @@ impl Course {
         let trusted = signal.source.as_ref().is_some_and(|source| policy.rollback.trust.contains(source));
         let healthy = healthy_before(&self.healthy, now);
         self.signals[index].add_signal(now, healthy, signal, trusted);
+        self.happened += 1;
         self.fire_counts(policy, Metric::Signal(index), news);
     }
 
@@ -337,8 +355,8 @@ impl Course {
     }
 
     fn close_if_over(&mut self, policy: &Policy, now: Timestamp, heard: &mut Heard) {
-        let calm = !self.proofs.iter().any(Proof::keeps_open);
-        if let Some(incident) = self.incident.as_mut().filter(|incident| calm && incident.is_open()) {
+        let over = self.calm || !self.proofs.iter().any(Proof::keeps_open);
+        if let Some(incident) = self.incident.as_mut().filter(|incident| over && incident.is_open()) {
             incident.close(now);
             self.points.taint(incident.onset, now);
             // An incident of which nothing was said ends without a word.
@@ -353,7 +371,7 @@ impl Course {
             }
         }
         let up = self.gauges.get(Metric::Up).seen == Seen::Known(1.0);
-        if up && self.open_incident().is_none() && self.proofs.iter().all(|proof| proof.phase == Phase::Idle) {
+        if up && self.calm && self.open_incident().is_none() {
             if self.healthy[0] != Some(now) {
                 self.healthy = [Some(now), self.healthy[0]];
             }

@@ -38,6 +38,11 @@ impl Events {
         self.count as f64
     }
 
+    /// How many are remembered; those that are merged count as one.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Event> {
         self.events.iter()
     }
