@@ -367,7 +367,7 @@ fn with_suspect_first_the_suspect_goes_back_before_everything_does() {
 #[test]
 fn one_failing_module_is_blamed_and_the_changes_of_others_are_not() {
     let failed = health("10:00", "10:10", json!({"failed": ["planner"]}));
-    says(&decide(&after_two_good_hours(&[failed.clone()])), &["10:05 medium propose module:planner p2"]);
+    says(&decide(&after_two_good_hours(std::slice::from_ref(&failed))), &["10:05 medium propose module:planner p2"]);
     let said = decide(&after_two_good_hours(&[change("09:50", "module:ui"), failed]));
     says(&said, &["10:05 medium propose module:planner p2"]);
     assert_eq!(targets(&said[0]), Vec::<&str>::new());
@@ -457,7 +457,7 @@ fn three_drops_within_an_hour_are_a_crash_loop() {
 #[test]
 fn no_data_is_said_once_and_never_rolls_back() {
     let blind = only("10:00", "10:29", json!({"up": null, "error": "no route"}));
-    says(&decide(&after_two_good_hours(&[blind.clone()])), &["10:02 unknown investigate - - (no-data)"]);
+    says(&decide(&after_two_good_hours(std::slice::from_ref(&blind))), &["10:02 unknown investigate - - (no-data)"]);
     let said = decide(&after_two_good_hours(&[blind, well("10:30", "10:31")]));
     says(&said, &["10:02 unknown investigate - - (no-data)", "10:30 unknown resolved - -"]);
 }
@@ -620,7 +620,7 @@ fn points_taken_during_an_incident_are_never_gone_back_to() {
 fn a_proposal_that_nobody_answers_is_repeated_half_way_and_at_the_deadline() {
     let bad = errors(0.31, "10:00", "11:30");
     let expected = ["10:02 high propose full p2", "10:32 high propose full p2 reminder", "11:02 high propose full p2 reminder overdue"];
-    says(&decide(&after_two_good_hours(&[bad.clone()])), &expected);
+    says(&decide(&after_two_good_hours(std::slice::from_ref(&bad))), &expected);
     says(&decide(&after_two_good_hours(&[bad, operator("10:40", "hold")])), &expected[..2]);
 }
 
@@ -678,6 +678,17 @@ fn canaries_are_passed_over() {
     says(&decide(&after_two_good_hours(&[canary, well("10:00", "10:10")])), &[]);
     let stable = health("10:00", "10:02", json!({"up": false, "cohort": "stable"}));
     says(&decide(&after_two_good_hours(&[stable])), &["10:02 critical rollback full p2"]);
+}
+
+#[test]
+fn a_last_line_without_its_newline_is_forwarded_without_one() {
+    let records = lines(&after_two_good_hours(&[down("10:00", "10:01")]));
+    let open = records.trim_end();
+    assert_eq!(text(&run(&[], open).stdout), open);
+    // A record of our own still begins a line of its own.
+    let records = lines(&after_two_good_hours(&[down("10:00", "10:02")]));
+    let out = text(&run(&[], records.trim_end()).stdout);
+    assert!(out.starts_with(&records) && out.ends_with("}\n"), "{out}");
 }
 
 #[test]

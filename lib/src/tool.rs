@@ -225,7 +225,7 @@ impl Tool {
                 self.output.flush()?;
             }
             let Some(piece) = input.next()? else { return Ok(None) };
-            let Input { number, .. } = *input;
+            let Input { number, ended, .. } = *input;
             if let pipe::Piece::Overlong(bytes) = piece {
                 if self.forward {
                     self.output.copy(&bytes, false)?;
@@ -238,13 +238,13 @@ impl Tool {
             let pipe::Piece::Line(raw) = piece else { continue };
             if raw.trim_ascii().is_empty() {
                 if self.forward {
-                    self.output.copy(&raw, true)?;
+                    self.output.copy(&raw, input.ended)?;
                 }
                 continue;
             }
             let line = Line::parse(number, raw);
             if self.forward {
-                self.output.forward(&line)?;
+                self.output.forward(&line, ended)?;
             }
             match &line.fault {
                 None => return Ok(Some(line)),

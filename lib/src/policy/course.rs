@@ -297,7 +297,7 @@ impl Course {
             "completed" => {
                 let automatic = restore.by.as_deref() != Some("operator");
                 let carried_out = self.awaited.is_some() && self.awaited == scope;
-                if automatic && carried_out {
+                if carried_out {
                     self.awaited = None;
                 } else if automatic {
                     self.rollbacks.push_back(now);

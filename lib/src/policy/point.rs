@@ -32,6 +32,9 @@ pub(super) struct Points {
 impl Points {
     pub fn add(&mut self, time: Timestamp, snapshot: &Snapshot) {
         self.told = true;
+        if snapshot.id.is_empty() {
+            return; // nobody could be sent to it
+        }
         self.points.retain(|point| point.id != snapshot.id);
         let place = self.points.partition_point(|point| point.time <= time);
         let point = Point {
