@@ -226,12 +226,11 @@ impl Run<'_, '_> {
         self.stage.go_on()?;
         self.journal.pairs = point.pairs(root, &tree)?;
         for pair in &self.journal.pairs {
-            // A root that is new here needs its folders above, and one that goes needs a place to go.
-            let (here, there) = (live(root, &pair.path()), tree.join(pair.path()));
-            for above in [disk::parent(&here), disk::parent(&there)] {
-                fs::create_dir_all(above).named("create the folder", above)?;
-                disk::sync_dir(above)?;
-            }
+            // A root that the snapshot has not needs a place to go.
+            let above = tree.join(pair.path());
+            let above = disk::parent(&above);
+            fs::create_dir_all(above).named("create the folder", above)?;
+            disk::sync_dir(above)?;
         }
         self.journal.enter(&eco.root, Phase::Staged)
     }
@@ -385,9 +384,8 @@ impl Run<'_, '_> {
         if eco.probes.is_empty() && !eco.service.can_find() {
             self.stage.report(&id, "health", None, Some("not checked: eco.toml has no [[probe]]".into()), began);
         } else {
-            let (stage, stop) = (&*self.stage, self.stage.stop);
-            let (_, verdict, why) =
-                health::wait(&eco.probes, &eco.service, limit, || stage.now(), || stop.load(std::sync::atomic::Ordering::Relaxed));
+            let stage = &*self.stage;
+            let (_, verdict, why) = health::wait(&eco.probes, &eco.service, limit, || stage.now(), || false);
             let ok = match verdict {
                 Verdict::Yes => Some(true),
                 Verdict::No => Some(false),

@@ -6,7 +6,7 @@ use super::journal::{Object, Pair};
 use crate::archive::{Archive, Content, Extracted, Foreign, Index, extract};
 use crate::compare::{self, Aside, within};
 use crate::disk;
-use crate::error::{Error, Named, Result};
+use crate::error::{Error, Result};
 use crate::plan::{self, Comparison};
 use crate::record::{RecordPath, Scope};
 use crate::scope::{Patterns, Walk, walk};
@@ -131,6 +131,7 @@ impl Point {
             .map(|found| found.node.path.as_path())
             .filter(|path| self.aside.is_carried(path))
             .filter_map(Path::parent)
+            .filter(|folder| !self.aside.covers(folder))
             .map(Path::to_owned)
             .collect();
         let was = compare::items_of(&self.index, &self.roots);
@@ -227,9 +228,8 @@ pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf], weight: (
         {
             return Err(Error::Refused(format!("{} is a symbolic link: roots that are links cannot change places", live.display())));
         }
-        // Folders above a root that are gone are made again, as empty ones.
-        let above = disk::parent(&live);
-        fs::create_dir_all(above).named("create the folder", above)?;
+        // Folders above a root may be gone; then it will be put into the nearest one that is there.
+        let above = live.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(root);
         trial(above, folder).map_err(|why| Error::Refused(format!("{} cannot change places with a staged one: {why}", live.display())))?;
         if is_mount_point(&live)? {
             return Err(Error::Refused(format!("{} is a mount point, which cannot change places", live.display())));

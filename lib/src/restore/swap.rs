@@ -28,13 +28,16 @@ pub(super) enum Side {
 /// # Errors
 /// [`Error::RecoverFirst`] when what is where cannot be explained by this transaction: nothing more is moved then.
 pub(super) fn swap(root: &Path, journal: &Journal, side: Side) -> Result<()> {
+    let mut folders = BTreeSet::new();
     for pair in &journal.pairs {
         let (live, aside) = (root.join(pair.path()), journal.aside(root, &pair.path()));
+        // The folders above a root may be gone with it.
+        fs::create_dir_all(disk::parent(&live)).named("create the folder", disk::parent(&live))?;
         swap_one(pair, &live, &aside, side)?;
-        disk::sync_dir(disk::parent(&live))?;
-        disk::sync_dir(disk::parent(&aside))?;
+        folders.extend([live, aside].map(|path| disk::parent(&path).to_owned()));
     }
-    Ok(())
+    // One flush for all roots of a folder: the service is waiting.
+    folders.iter().try_for_each(|folder| disk::sync_dir(folder))
 }
 
 fn swap_one(pair: &Pair, live: &Path, aside: &Path, side: Side) -> Result<()> {

@@ -19,6 +19,11 @@ fn main() -> ExitCode {
         if !matches!(task, Task::Status) {
             tool.changes_something()?;
         }
+        // A rollback stops and starts the service too; it must not be disturbed half-way.
+        let _lock = match task {
+            Task::Status => None,
+            _ => Some(config.ecosystem().lock(&format!("eco-ctl, pid {}, since {}", std::process::id(), tool.now()))?),
+        };
         let control = match task {
             Task::Status => outcome::status(&service),
             Task::Stop => outcome::stop(&service)?,
