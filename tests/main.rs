@@ -1,6 +1,8 @@
 //! The one test binary: every program, run for real.
 
+mod harness;
 mod page_records;
 mod tool_ctl;
 mod tool_health;
 mod tool_report;
+mod tool_restore;
