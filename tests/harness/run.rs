@@ -67,7 +67,7 @@ impl<'w> Run<'w> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).current_dir(self.world.root()).env_clear().env("PATH", "/usr/bin:/bin");
         command.env("HOME", self.world.folder()).envs(self.env.iter().cloned());
-        if let Some(now) = &*self.world.now.borrow() {
+        if let Some(now) = &*self.world.now.lock().unwrap() {
             command.env("ECO_NOW", now);
         }
         if let Some(user) = self.user {
