@@ -1,6 +1,7 @@
 //! The one test binary: every program, run for real.
 
 mod harness;
+mod kill;
 mod page_records;
 mod tool_ctl;
 mod tool_health;

@@ -1,6 +1,6 @@
 //! eco-restore, for real: flags, exit codes, and what is on the disk afterwards, down to the nanosecond.
 
-use crate::harness::{Tree, World, latin1};
+use crate::harness::{Tree, World, latin1, not_shown, program};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -241,7 +241,8 @@ fn a_snapshot_that_failed_before_is_not_chosen_again() {
     world.write("config/state", "ill\n");
     world.at("2026-03-01T09:00:00Z").good();
     world.write("config/state", "well\n");
-    world.at("2026-03-01T10:00:00Z").run("eco-restore").stdin(stream(&[decision("i1/1", "rollback", "full", None)])).exits(5);
+    world.impatient().at("2026-03-01T10:00:00Z").run("eco-restore").stdin(stream(&[decision("i1/1", "rollback", "full", None)])).exits(5);
+    world.write("eco.toml", world.read("eco.toml").replace("100ms", "10s"));
     let done = world.run("eco-restore").stdin(stream(&[decision("i1/2", "rollback", "full", None)])).exits(0);
     assert_eq!(done.last("restore")["snapshot"], older["id"]);
 }
@@ -366,7 +367,7 @@ fn an_undo_stands_even_if_the_tree_from_before_is_ill() {
     world.good();
     world.write("config/state", "ill\n");
     world.run("eco-restore").arg("latest-good").exits(0);
-    let done = world.run("eco-restore").arg("--undo").exits(0).says("is back as it was");
+    let done = world.impatient().run("eco-restore").arg("--undo").exits(0).says("is back as it was");
     assert_eq!(world.read("config/state"), "ill\n");
     assert_eq!(done.step("health")["ok"], false);
 }
@@ -522,7 +523,7 @@ fn swapped_back(world: &World) {
 #[test]
 fn a_tree_that_is_not_healthy_is_swapped_back() {
     let world = World::service();
-    world.write("config/state", "ill\n");
+    world.impatient().write("config/state", "ill\n");
     world.good();
     world.spoil();
     swapped_back(&world);
@@ -702,7 +703,7 @@ fn nothing_to_read_is_an_empty_stream() {
     let world = World::service();
     assert_eq!(world.run("eco-restore").exits(0).stdout, "");
     // With stdin closed altogether.
-    let closed = world.run("/bin/sh").args(["-c", "exec \"$0\" <&-"]).arg(world.run("eco-restore").command().get_program()).ran();
+    let closed = world.run("/bin/sh").args(["-c", "exec \"$0\" <&-"]).arg(program("eco-restore")).ran();
     assert!(closed.code == 0 || closed.code == 3, "{closed}");
     let line = world.run("eco-restore").stdin("not a record\n").exits(3);
     assert_eq!(line.stdout, "not a record\n");
@@ -712,7 +713,7 @@ fn nothing_to_read_is_an_empty_stream() {
 fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("NOT SHOWN, because it takes root: {what}");
+        not_shown(what, "it takes root");
     }
     root
 }
@@ -764,7 +765,7 @@ fn a_full_disk_leaves_everything_as_it_was() {
     fs::create_dir(&from).unwrap();
     let mounted = std::process::Command::new("/bin/mount").args(["-t", "tmpfs", "-o", "size=2m", "eco-test"]).arg(&from).status();
     if !mounted.is_ok_and(|done| done.success()) {
-        eprintln!("NOT SHOWN, because nothing can be mounted here: a rollback on a full filesystem of its own");
+        not_shown("a rollback on a full filesystem of its own", "nothing can be mounted here");
         return;
     }
     let shown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

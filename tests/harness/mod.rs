@@ -6,7 +6,7 @@ mod service;
 mod shop;
 mod tree;
 
-pub use run::Run;
+pub use run::{Run, program};
 pub use service::latin1;
 pub use tree::Tree;
 
@@ -108,6 +108,12 @@ impl World {
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&here))).collect()
     }
+}
+
+/// Says aloud, past the capture of the test's own output, that something could not be shown here.
+pub fn not_shown(what: &str, why: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "\nNOT SHOWN, because {why}: {what}");
 }
 
 impl Drop for World {

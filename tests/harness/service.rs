@@ -40,7 +40,7 @@ command = ["bin/health"]
 
 [verify]
 command = ["bin/selftest"]
-health = "300ms"
+health = "10s"
 "#;
 
 /// A name that is not UTF-8.
@@ -92,6 +92,11 @@ impl World {
         let _ = rustix::fs::setxattr(world.path("data/orders"), "user.note", b"a\0\n\xff", rustix::fs::XattrFlags::empty());
         world.start();
         world
+    }
+
+    /// From here on the service gets little time to become healthy, for tests in which it does not.
+    pub fn impatient(&self) -> &World {
+        self.write("eco.toml", self.read("eco.toml").replace("health = \"10s\"", "health = \"100ms\""))
     }
 
     /// Starts the pretend service.
