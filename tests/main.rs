@@ -1,7 +1,10 @@
 //! The one test binary: every program, run for real.
 
+mod harness;
+mod kill;
 mod page_records;
 mod tool_ctl;
 mod tool_decide;
 mod tool_health;
 mod tool_report;
+mod tool_restore;

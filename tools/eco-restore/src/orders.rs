@@ -149,8 +149,8 @@ impl<'a> Orders<'a> {
     /// Takes the lock, and finishes what an interrupted run left. A dry run does neither.
     fn ready(&mut self, tool: &mut Tool) -> Result<Option<Lock>> {
         if self.args.dry_run {
-            // A plan changes nothing, so it needs no lock; but a plan of a tree that is half-way would mean nothing.
-            return restore::refuse_while_pending(&self.eco.root).map_err(|e| Error::RecoverFirst(e.to_string())).map(|()| None);
+            let pending = restore::refuse_while_pending(&self.eco.root);
+            return pending.map(|()| None).map_err(|e| if let Error::Other(why) = e { Error::RecoverFirst(why) } else { e });
         }
         let lock = self.lock(tool)?;
         if let Some(restore) = self.finish_pending(tool)? {
