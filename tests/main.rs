@@ -2,6 +2,7 @@
 
 mod harness;
 mod page_records;
+mod reference_readers;
 mod tool_ctl;
 mod tool_health;
 mod tool_report;
