@@ -3,6 +3,7 @@
 mod harness;
 mod kill;
 mod page_records;
+mod reference_readers;
 mod tool_ctl;
 mod tool_decide;
 mod tool_health;

@@ -45,13 +45,16 @@ impl Tree {
         let line = format!("{times}{}:{} {what}{}", meta.uid(), meta.gid(), attributes(path));
         self.0.insert(name.clone(), line);
         if kind.is_dir() {
-            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            // Sorted, because which name of an inode counts as its first must not depend on the filesystem.
+            let mut names: Vec<OsString> = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+            names.sort();
+            for own in names {
                 let mut below = name.clone();
                 if !below.is_empty() {
                     below.push("/");
                 }
-                below.push(entry.file_name());
-                self.look(&entry.path(), below, seen);
+                below.push(&own);
+                self.look(&path.join(own), below, seen);
             }
         }
     }

@@ -13,6 +13,9 @@ pub(super) const BLOCK: usize = 512;
 /// Everything that one file's headers may take: names and attributes are bounded by the kernel, so more is an attack.
 pub(super) const LONGEST: usize = 1 << 20;
 
+/// So many bytes of headers are written together at most, and then those of one more entry.
+pub(super) const TOGETHER: usize = 1 << 20;
+
 const XATTR: &str = "SCHILY.xattr.";
 
 /// Zeros that fill the last block of a content of this size.
@@ -246,12 +249,7 @@ fn check_sum(header: &Header) -> Result<(), String> {
 }
 
 /// One entry from its own block and what the entries before it said about it.
-pub(super) fn describe(
-    header: &Header,
-    pax: Vec<(String, Vec<u8>)>,
-    long_name: Option<Vec<u8>>,
-    long_link: Option<Vec<u8>>,
-) -> Result<Described, String> {
+fn describe(header: &Header, pax: Vec<(String, Vec<u8>)>, long_name: Option<Vec<u8>>, long_link: Option<Vec<u8>>) -> Result<Described, String> {
     let said = |key: &str| pax.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_slice());
     let number = |key: &str, field: std::io::Result<u64>| -> Result<u64, String> {
         match said(key) {
@@ -259,6 +257,9 @@ pub(super) fn describe(
             None => field.map_err(|_| format!("an unreadable {key}")),
         }
     };
+    if pax.iter().any(|(key, _)| key.starts_with("GNU.sparse.")) {
+        return Err("a sparse file in a form that is not understood: pack it again without --sparse".into());
+    }
     let text = |key: &str, field: Option<&[u8]>| -> Option<std::sync::Arc<str>> {
         let bytes = said(key).or(field)?;
         std::str::from_utf8(bytes).ok().filter(|t| !t.is_empty()).map(Into::into)

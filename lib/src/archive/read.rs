@@ -12,6 +12,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+/// Digests and times keep an index from shrinking more than this, so one that does is a bomb. A million links of one name and a number
+/// come to a thirtieth.
+const BEST_INDEX_RATIO: u64 = 200;
+
 /// An archive in this format, open for reading, with a shared lock on it so that nobody removes it meanwhile.
 #[derive(Debug)]
 pub struct Archive {
@@ -108,7 +112,13 @@ impl Archive {
         stream.read_exact(&mut block).map_err(|e| self.damaged(&e.to_string()))?;
         let described = header::decode(&mut &block[..]).map_err(|why| self.damaged(&why))?;
         match described {
-            Some(index) if index.name == INDEX_NAME.as_bytes() && index.kind.word() == "file" => Ok((stream, index.kind.size())),
+            Some(index) if index.name == INDEX_NAME.as_bytes() && index.kind.word() == "file" => {
+                let (size, packed) = (index.kind.size(), self.length - footer::LENGTH - self.end);
+                if size > packed.saturating_mul(BEST_INDEX_RATIO) {
+                    return Err(self.damaged(&format!("{size} bytes of it cannot have come out of {packed}")));
+                }
+                Ok((stream, size))
+            }
             _ => Err(self.damaged("the footer leads somewhere else")),
         }
     }

@@ -229,13 +229,28 @@ enum Attempt {
     Done,
     Changed,
     Vanished,
+    /// Something that is no file has its name now: it is left out, and named as unstable.
+    Replaced,
 }
 
 impl Reader<'_> {
     fn run(&mut self, source: Source<'_>) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         let base = disk::open_dir(source.base)?;
         let (mut unstable, mut vanished) = (Vec::new(), Vec::new());
-        for found in source.entries {
+        // A file with several names may lose the first one meanwhile: the next one then stands for it.
+        let mut heirs: HashMap<PathBuf, PathBuf> = HashMap::new();
+        for mut found in source.entries {
+            if let Kind::Hardlink { target } = &mut found.node.kind
+                && vanished.contains(target)
+            {
+                match heirs.get(target) {
+                    Some(heir) => target.clone_from(heir),
+                    None => {
+                        heirs.insert(target.clone(), found.node.path.clone());
+                        found.node.kind = Kind::File { size: 0 };
+                    }
+                }
+            }
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted("the unfinished archive is removed".into()));
             }
@@ -245,8 +260,13 @@ impl Reader<'_> {
                 for attempt in 1..=TRIES {
                     match self.file(&base, &full, found.clone(), copy, attempt == TRIES)? {
                         Attempt::Done => break,
-                        Attempt::Vanished => {
+                        gone @ (Attempt::Vanished | Attempt::Replaced) => {
+                            // Nor can it be an heir then.
+                            heirs.retain(|_, heir| *heir != found.node.path);
                             vanished.push(found.node.path.clone());
+                            if let Attempt::Replaced = gone {
+                                unstable.push(found.node.path.clone());
+                            }
                             break;
                         }
                         Attempt::Changed if attempt == TRIES => unstable.push(found.node.path.clone()),
@@ -254,20 +274,10 @@ impl Reader<'_> {
                     }
                 }
             } else {
-                // A hard link whose file has vanished would point nowhere.
-                if let Kind::Hardlink { target } = &found.node.kind
-                    && vanished.contains(target)
-                {
-                    vanished.push(found.node.path);
-                    continue;
-                }
-                header::encode(self.top, &found.node, &mut self.pending);
-                self.send(Event::Entry(Box::new(entry(found, None))), 0)?;
+                self.begin(found, None)?;
             }
         }
-        let rest = std::mem::take(&mut self.pending);
-        let weight = rest.len();
-        self.send(Event::Header(rest), weight)?;
+        self.headers()?;
         self.flush()?;
         Ok((unstable, vanished))
     }
@@ -283,11 +293,12 @@ impl Reader<'_> {
         let mut file = match opened {
             Ok(file) => File::from(file),
             Err(rustix::io::Errno::NOENT) => return Ok(Attempt::Vanished),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR | rustix::io::Errno::NXIO) => return Ok(Attempt::Replaced),
             Err(e) => return Err(e).named("read", full),
         };
         let before = rustix::fs::fstat(&file).named("look at", full)?;
         let (now, identity) = disk::describe(found.node.path.clone(), &before);
-        let Kind::File { size } = now.kind else { return Ok(Attempt::Changed) };
+        let Kind::File { size } = now.kind else { return Ok(Attempt::Replaced) };
         if copy.is_none() {
             // Permissions and owner may have changed since the walk; names and attributes are asked once.
             let meta = std::mem::take(&mut found.node.meta);
@@ -304,13 +315,14 @@ impl Reader<'_> {
             let mut content = Vec::with_capacity(size as usize + 1);
             (&mut file).take(CHUNK as u64 + 1).read_to_end(&mut content).named("read", full)?;
             let stable = content.len() as u64 == size && unchanged(&file)?;
-            if !stable && (!last_try || content.len() > CHUNK) {
+            if !stable && !last_try {
                 return Ok(Attempt::Changed);
             }
+            // One that grows and grows is kept as far as it was when it was opened.
+            content.truncate(CHUNK);
             let size = content.len() as u64;
             found.node.kind = Kind::File { size };
-            header::encode(self.top, &found.node, &mut self.pending);
-            self.send(Event::Entry(Box::new(entry(found, sqlite))), 0)?;
+            self.begin(found, sqlite)?;
             if !content.is_empty() {
                 self.content(content)?;
                 self.pending.resize(header::padding(size), 0);
@@ -320,9 +332,8 @@ impl Reader<'_> {
 
         let before_this = self.pending.clone();
         found.node.kind = Kind::File { size };
-        header::encode(self.top, &found.node, &mut self.pending);
         self.send(Event::Mark, 0)?;
-        self.send(Event::Entry(Box::new(entry(found, sqlite))), 0)?;
+        self.begin(found, sqlite)?;
         let mut hasher = Hasher::default();
         let mut left = size;
         let mut whole = true;
@@ -351,14 +362,26 @@ impl Reader<'_> {
         Ok(if stable { Attempt::Done } else { Attempt::Changed })
     }
 
+    /// Sends an entry; its headers wait for the next content, but never in such numbers that they fill the memory.
+    fn begin(&mut self, found: Found, sqlite: Option<Digest>) -> Result<()> {
+        if self.pending.len() >= header::TOGETHER {
+            self.headers()?;
+        }
+        header::encode(self.top, &found.node, &mut self.pending);
+        self.send(Event::Entry(Box::new(entry(found, sqlite))), 0)
+    }
+
+    /// Sends the waiting headers.
+    fn headers(&mut self) -> Result<()> {
+        let headers = std::mem::take(&mut self.pending);
+        let weight = headers.len();
+        if weight > 0 { self.send(Event::Header(headers), weight) } else { Ok(()) }
+    }
+
     /// Sends the waiting headers, then a piece of content.
     fn content(&mut self, piece: Vec<u8>) -> Result<()> {
         (self.progress)(piece.len() as u64);
-        let headers = std::mem::take(&mut self.pending);
-        if !headers.is_empty() {
-            let weight = headers.len();
-            self.send(Event::Header(headers), weight)?;
-        }
+        self.headers()?;
         let weight = piece.len();
         self.send(Event::Content(piece), weight)
     }

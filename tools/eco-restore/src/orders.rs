@@ -6,7 +6,7 @@ use eco::disk::Lock;
 use eco::error::{Error, Exit, Result};
 use eco::record::{Decision, Plan, Record, Restore, Scope};
 use eco::restore::{self, Ecosystem, Memory, Order, Stage};
-use eco::store::{Store, Stored};
+use eco::store::{self, Store, Stored};
 use eco::tool::Tool;
 use std::cell::RefCell;
 
@@ -23,7 +23,7 @@ impl<'a> Orders<'a> {
 
     /// The configured store; a path given as selector needs none.
     pub fn store(&self) -> Result<Store> {
-        let by_path = self.args.selector.as_ref().is_some_and(|s| s.contains('/'));
+        let by_path = self.args.selector.as_ref().is_some_and(|s| store::is_path(s));
         match self.config.store() {
             Err(_) if by_path => Ok(Store::new(".".as_ref(), &self.config.name)),
             folder => Ok(Store::new(folder?, &self.config.name)),
