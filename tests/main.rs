@@ -2,5 +2,6 @@
 
 mod page_records;
 mod tool_ctl;
+mod tool_decide;
 mod tool_health;
 mod tool_report;

@@ -170,6 +170,24 @@ impl Tool {
         Ok(config)
     }
 
+    /// As [`Tool::config`], but without a file (and without the name that it gives to records) where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming file and line.
+    pub fn config_if_any(&self) -> Result<Option<Config>> {
+        let overrides = Overrides { root: self.common.root.clone(), store: self.common.store.clone(), home: std::env::home_dir() };
+        self.find_config()?.map(|file| config::load(&file, &overrides)).transpose()
+    }
+
+    /// Reads a file that the command line names, `-` for stdin.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: what cannot be read is a wrong word on the command line.
+    pub fn read_text(&self, file: &Path) -> Result<String> {
+        let text = if file == Path::new("-") { io::read_to_string(io::stdin()) } else { std::fs::read_to_string(file) };
+        text.named("read", file).map_err(|e| Error::Config(e.to_string()))
+    }
+
     fn find_config(&self) -> Result<Option<PathBuf>> {
         if let Some(file) = self.common.config.clone().or_else(|| std::env::var_os("ECO_CONFIG").map(PathBuf::from)) {
             return Ok(Some(file));
@@ -214,7 +232,7 @@ impl Tool {
                 self.output.flush()?;
             }
             let Some(piece) = input.next()? else { return Ok(None) };
-            let Input { number, .. } = *input;
+            let Input { number, ended, .. } = *input;
             if let pipe::Piece::Overlong(bytes) = piece {
                 if self.forward {
                     self.output.copy(&bytes, false)?;
@@ -227,13 +245,13 @@ impl Tool {
             let pipe::Piece::Line(raw) = piece else { continue };
             if raw.trim_ascii().is_empty() {
                 if self.forward {
-                    self.output.copy(&raw, true)?;
+                    self.output.copy(&raw, input.ended)?;
                 }
                 continue;
             }
             let line = Line::parse(number, raw);
             if self.forward {
-                self.output.forward(&line)?;
+                self.output.forward(&line, ended)?;
             }
             match &line.fault {
                 None => return Ok(Some(line)),

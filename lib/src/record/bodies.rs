@@ -2,8 +2,11 @@
 
 use super::{Reading, RecordPath, Scope};
 use crate::time::Timestamp;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One sample of the service's health. Any metric may be absent; a metric that is there but unusable counts as unknown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,7 +42,7 @@ pub struct Health {
     #[serde(skip_serializing_if = "Reading::is_absent")]
     pub memory_usage: Reading<f64>,
     /// State of each module: `ok`, `degraded` or `failed`; any other word is unknown.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "states", skip_serializing_if = "BTreeMap::is_empty")]
     pub modules: BTreeMap<String, Reading<String>>,
     /// Whether the data is consistent.
     #[serde(skip_serializing_if = "Reading::is_absent")]
@@ -50,6 +53,54 @@ pub struct Health {
     /// What each probe found, in the order of the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeResult>,
+}
+
+/// The modules' states. A table that is no table says nothing about modules, and must not cost the sample its other metrics.
+fn states<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Reading<String>>, D::Error> {
+    struct States;
+
+    impl<'de> Visitor<'de> for States {
+        type Value = BTreeMap<String, Reading<String>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table of states")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            BTreeMap::deserialize(MapAccessDeserializer::new(map))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+    }
+
+    from.deserialize_any(States)
 }
 
 /// What one probe found.

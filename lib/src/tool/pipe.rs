@@ -19,11 +19,13 @@ pub(super) struct Input {
     /// The line that was read last, from 1.
     pub(super) number: u64,
     inside_overlong: bool,
+    /// Whether the piece that was read last had its newline; only the very last line may lack it.
+    pub(super) ended: bool,
 }
 
 impl Default for Input {
     fn default() -> Input {
-        Input { from: BufReader::with_capacity(1 << 16, io::stdin()), number: 0, inside_overlong: false }
+        Input { from: BufReader::with_capacity(1 << 16, io::stdin()), number: 0, inside_overlong: false, ended: true }
     }
 }
 
@@ -47,6 +49,7 @@ impl Input {
             return Ok(cut_off.then(|| Piece::Overlong(Vec::new())));
         }
         let ended = raw.last() == Some(&b'\n');
+        self.ended = ended;
         if !self.inside_overlong {
             self.number += 1;
         }
@@ -67,11 +70,13 @@ pub(super) struct Output {
     human: Option<human::Table>,
     changes: bool,
     lost: bool,
+    /// What was forwarded last had no newline: the next record has to bring one.
+    unended: bool,
 }
 
 impl Output {
     pub(super) fn new(human: Option<human::Table>) -> Output {
-        Output { to: BufWriter::with_capacity(1 << 16, io::stdout()), human, changes: false, lost: false }
+        Output { to: BufWriter::with_capacity(1 << 16, io::stdout()), human, changes: false, lost: false, unended: false }
     }
 
     pub(super) fn is_human(&self) -> bool {
@@ -94,9 +99,13 @@ impl Output {
         self.check(written)
     }
 
-    pub(super) fn forward(&mut self, line: &Line) -> Result<()> {
+    /// Passes a line on as it was read: `ended` if it had a newline.
+    pub(super) fn forward(&mut self, line: &Line, ended: bool) -> Result<()> {
         match &mut self.human {
-            None => self.copy(&line.raw, true),
+            None => {
+                self.unended = !ended;
+                self.copy(&line.raw, ended)
+            }
             Some(_) if line.fault.is_some() => self.copy(line.raw.escape_ascii().to_string().as_bytes(), true),
             Some(_) => self.record(&line.stamp, &line.record),
         }
@@ -104,7 +113,12 @@ impl Output {
 
     pub(super) fn record(&mut self, stamp: &Stamp, record: &Record) -> Result<()> {
         match &mut self.human {
-            None => self.copy(&record::to_json(stamp, record), true),
+            None => {
+                if std::mem::take(&mut self.unended) {
+                    self.copy(b"", true)?;
+                }
+                self.copy(&record::to_json(stamp, record), true)
+            }
             Some(table) => {
                 let text = table.row(stamp, record);
                 self.copy(text.as_bytes(), false)

@@ -1,0 +1,114 @@
+//! Things that happen at one instant: the service going down, somebody raising an alarm. They count for an hour.
+
+use crate::record::{Scope, Signal};
+use crate::time::Timestamp;
+use jiff::SignedDuration;
+use std::collections::VecDeque;
+
+/// How long an event counts.
+pub(super) const MEMORY: SignedDuration = SignedDuration::from_hours(1);
+
+/// One event, or several of the same kind that never leave by themselves.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    /// When it was added.
+    pub time: Timestamp,
+    /// When it was first seen; earlier than `time` only for events that stand for several.
+    pub first: Timestamp,
+    /// Since when the trouble has been there.
+    pub since: Timestamp,
+    /// The newest healthy record before it was first seen.
+    pub healthy: Option<Timestamp>,
+    pub trusted: bool,
+    pub target: Option<String>,
+    count: u64,
+}
+
+/// The events of one kind that count now.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Events {
+    events: VecDeque<Event>,
+    count: u64,
+    /// Signals of critical rules stay until somebody ends them.
+    pub stay: bool,
+}
+
+impl Events {
+    pub fn count(&self) -> f64 {
+        self.count as f64
+    }
+
+    /// How many are remembered; those that are merged count as one.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter()
+    }
+
+    /// The event that was seen first, and the earliest time that any of them names.
+    pub fn origin(&self) -> Option<(&Event, Timestamp)> {
+        let first = self.events.iter().min_by_key(|event| event.first)?;
+        let since = self.events.iter().map(|event| event.since).min()?;
+        Some((first, since))
+    }
+
+    /// The service went down.
+    pub fn add_drop(&mut self, now: Timestamp, healthy: Option<Timestamp>) {
+        self.push(Event { time: now, first: now, since: now, healthy, trusted: true, target: None, count: 1 });
+    }
+
+    /// Somebody raised an alarm.
+    pub fn add_signal(&mut self, now: Timestamp, healthy: Option<Timestamp>, signal: &Signal, trusted: bool) {
+        let since = signal.since.map_or(now, |since| since.min(now));
+        let event = Event { time: now, first: now, since, healthy, trusted, target: signal.target.clone(), count: 1 };
+        // An alarm that repeats itself for days must not fill the memory.
+        let same = |known: &&mut Event| self.stay && known.trusted == event.trusted && known.target == event.target;
+        match self.events.iter_mut().find(same) {
+            Some(known) => {
+                known.count += 1;
+                known.time = now;
+                known.since = known.since.min(since);
+                self.count += 1;
+            }
+            None => self.push(event),
+        }
+    }
+
+    fn push(&mut self, event: Event) {
+        self.count += event.count;
+        self.events.push_back(event);
+    }
+
+    /// Lets go of what is an hour old.
+    pub fn expire(&mut self, now: Timestamp) {
+        while let Some(oldest) = self.events.front()
+            && !self.stay
+            && now.duration_since(oldest.time) >= MEMORY
+        {
+            self.count -= oldest.count;
+            self.events.pop_front();
+        }
+    }
+
+    /// Ends them all, or those that carry this target.
+    pub fn clear(&mut self, target: Option<&str>) {
+        self.events.retain(|event| target.is_some() && event.target.as_deref() != target);
+        self.count = self.events.iter().map(|event| event.count).sum();
+    }
+
+    /// After a restore only what nobody but a person can end is remembered.
+    pub fn start_over(&mut self) {
+        if !self.stay {
+            self.clear(None);
+        }
+    }
+}
+
+impl Event {
+    /// What it blames, where that is something that can be rolled back.
+    pub fn blames(&self) -> Option<Scope> {
+        self.target.as_deref().and_then(|target| target.parse().ok())
+    }
+}

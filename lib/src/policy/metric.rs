@@ -1,0 +1,465 @@
+//! What rules look at: the metrics, and how a `health` record becomes values that can be trusted. Whatever cannot be
+//! trusted is unknown, and unknown never fires or clears anything.
+
+use super::normal::Median;
+use super::rules::{Policy, nearest};
+use crate::record::{Health, Reading};
+use crate::time::Timestamp;
+use jiff::SignedDuration;
+
+/// Something a rule can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Metric {
+    Up,
+    ErrorRate,
+    SuccessRate,
+    ResponseMs,
+    ResponseRatio,
+    CpuUsage,
+    MemoryUsage,
+    ModulesFailed,
+    ModulesDegraded,
+    ModulesFailedShare,
+    CriticalFailed,
+    Integrity,
+    Integration,
+    /// How often `up` went from true to false in the last hour.
+    Drops,
+    /// How many signals of one name came in the last hour; which name is in the policy.
+    Signal(usize),
+}
+
+/// What values a metric can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// True or false.
+    Truth,
+    /// A share, 0..1.
+    Rate,
+    /// A length of time or a ratio of two.
+    Time,
+    /// Whole things.
+    Count,
+    /// A share of whole things, without a margin.
+    Share,
+}
+
+const MEASURED: [Metric; 13] = [
+    Metric::Up,
+    Metric::ErrorRate,
+    Metric::SuccessRate,
+    Metric::ResponseMs,
+    Metric::ResponseRatio,
+    Metric::CpuUsage,
+    Metric::MemoryUsage,
+    Metric::ModulesFailed,
+    Metric::ModulesDegraded,
+    Metric::ModulesFailedShare,
+    Metric::CriticalFailed,
+    Metric::Integrity,
+    Metric::Integration,
+];
+
+impl Metric {
+    /// Every metric but the signals.
+    pub fn all() -> impl Iterator<Item = Metric> {
+        MEASURED.into_iter().chain([Metric::Drops])
+    }
+
+    pub fn parse(name: &str, signals: &mut Vec<String>) -> Result<Metric, String> {
+        if let Some(signal) = name.strip_prefix("signal.").filter(|signal| !signal.is_empty()) {
+            let index = signals.iter().position(|known| known == signal).unwrap_or_else(|| {
+                signals.push(signal.to_owned());
+                signals.len() - 1
+            });
+            return Ok(Metric::Signal(index));
+        }
+        Metric::all().find(|metric| metric.name() == name).ok_or_else(|| {
+            let near = nearest(name, Metric::all().map(Metric::name)).map(|near| format!("; did you mean '{near}'?"));
+            format!("there is no metric '{name}'{}", near.unwrap_or_default())
+        })
+    }
+
+    /// Its place among the gauges, its name, its values. Rules over events use the gauge that knows when the service is up.
+    fn facts(self) -> (usize, &'static str, Kind) {
+        match self {
+            Metric::Up => (0, "up", Kind::Truth),
+            Metric::ErrorRate => (1, "error_rate", Kind::Rate),
+            Metric::SuccessRate => (2, "success_rate", Kind::Rate),
+            Metric::ResponseMs => (3, "response_ms", Kind::Time),
+            Metric::ResponseRatio => (4, "response_ratio", Kind::Time),
+            Metric::CpuUsage => (5, "cpu_usage", Kind::Rate),
+            Metric::MemoryUsage => (6, "memory_usage", Kind::Rate),
+            Metric::ModulesFailed => (7, "modules_failed", Kind::Count),
+            Metric::ModulesDegraded => (8, "modules_degraded", Kind::Count),
+            Metric::ModulesFailedShare => (9, "modules_failed_share", Kind::Share),
+            Metric::CriticalFailed => (10, "critical_failed", Kind::Count),
+            Metric::Integrity => (11, "integrity", Kind::Truth),
+            Metric::Integration => (12, "integration", Kind::Truth),
+            Metric::Drops => (ALIVE, "drops", Kind::Count),
+            Metric::Signal(_) => (ALIVE, "signal", Kind::Count),
+        }
+    }
+
+    /// Its name; `signal` for all signals.
+    pub fn name(self) -> &'static str {
+        self.facts().1
+    }
+
+    pub fn kind(self) -> Kind {
+        self.facts().2
+    }
+
+    fn place(self) -> usize {
+        self.facts().0
+    }
+
+    /// Whether it counts events, which fire rules when they happen, and not samples.
+    pub fn counts_events(self) -> bool {
+        matches!(self, Metric::Drops | Metric::Signal(_))
+    }
+}
+
+/// Rules over events clear on samples with `up` true; this place keeps their time.
+const ALIVE: usize = MEASURED.len();
+
+/// What one `health` record says about one metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Seen {
+    /// Neither a value nor the lack of one: a pool is filling.
+    Nothing,
+    Unknown,
+    Known(f64),
+}
+
+impl Seen {
+    pub fn known(self) -> Option<f64> {
+        match self {
+            Seen::Known(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn map(self, change: impl FnOnce(f64) -> Option<f64>) -> Seen {
+        match self {
+            Seen::Known(value) => change(value).map_or(Seen::Unknown, Seen::Known),
+            other => other,
+        }
+    }
+}
+
+impl From<Option<f64>> for Seen {
+    fn from(value: Option<f64>) -> Seen {
+        value.map_or(Seen::Unknown, Seen::Known)
+    }
+}
+
+/// One metric over time: its newest sample and the time that may be counted for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gauge {
+    pub seen: Seen,
+    /// Time that both neighbours vouch for, since the sample before this one.
+    pub credit: SignedDuration,
+    /// The part of it that lies inside this sample, where it was pooled.
+    pub span: SignedDuration,
+    /// When this sample began.
+    pub start: Timestamp,
+    /// The newest healthy record before that.
+    pub healthy: Option<Timestamp>,
+    /// When a usable value came last.
+    pub usable_at: Option<Timestamp>,
+    usable: bool,
+}
+
+impl Default for Gauge {
+    fn default() -> Gauge {
+        Gauge {
+            seen: Seen::Unknown,
+            credit: SignedDuration::ZERO,
+            span: SignedDuration::ZERO,
+            start: Timestamp::UNIX_EPOCH,
+            healthy: None,
+            usable_at: None,
+            usable: false,
+        }
+    }
+}
+
+impl Gauge {
+    /// Takes one record in: whether its value can be used, and what rules see of it. Gives the time that it earned.
+    fn take(&mut self, at: Moment, usable: bool, seen: Seen) -> SignedDuration {
+        if matches!(self.seen, Seen::Known(_)) {
+            self.credit = SignedDuration::ZERO;
+        }
+        let earned = if usable && self.usable { at.gap } else { SignedDuration::ZERO };
+        self.credit += earned;
+        if usable {
+            self.usable_at = Some(at.now);
+        }
+        (self.usable, self.seen) = (usable, seen);
+        (self.span, self.start, self.healthy) = (SignedDuration::ZERO, at.now, at.healthy);
+        earned
+    }
+}
+
+/// When a record is taken in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub now: Timestamp,
+    /// Time since the `health` record before; zero where it is too long to be counted.
+    pub gap: SignedDuration,
+    /// The newest healthy record before `now`.
+    pub healthy: Option<Timestamp>,
+}
+
+/// Small samples, put together until they are one of a usable size.
+#[derive(Clone, Copy, Debug)]
+struct Pool {
+    start: Timestamp,
+    healthy: Option<Timestamp>,
+    span: SignedDuration,
+    requests: f64,
+    sum: f64,
+}
+
+/// What a record says about how many requests its numbers stand for.
+#[derive(Clone, Copy)]
+enum Requests {
+    /// Nothing: the sample stands by itself.
+    Unsaid,
+    Unusable,
+    Number(f64),
+}
+
+/// All metrics of one ecosystem, as of its newest `health` record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gauges {
+    gauges: [Gauge; ALIVE + 1],
+    pools: [Option<Pool>; 3],
+    /// The modules that have failed, in the newest sample that lists modules.
+    pub failing: Vec<String>,
+    baseline_ms: Option<f64>,
+    learned: Median,
+    before: Option<Timestamp>,
+}
+
+const POOLED: [Metric; 3] = [Metric::ErrorRate, Metric::SuccessRate, Metric::ResponseMs];
+
+/// A value that was there but cannot be used: which, by its place in [`SUSPECT_NAMES`].
+pub(super) type Complaint = usize;
+
+/// Names of the fields that can be unusable.
+pub(super) const SUSPECT_NAMES: [&str; 11] = [
+    "up",
+    "requests",
+    "error_rate",
+    "success_rate",
+    "response_ms",
+    "baseline_ms",
+    "cpu_usage",
+    "memory_usage",
+    "integrity",
+    "integration",
+    "modules",
+];
+
+impl Gauges {
+    pub fn get(&self, metric: Metric) -> &Gauge {
+        &self.gauges[metric.place()]
+    }
+
+    /// Takes a record in. `complain` hears of values that are there but cannot be used.
+    pub fn take(&mut self, policy: &Policy, now: Timestamp, healthy: Option<Timestamp>, health: &Health, mut complain: impl FnMut(Complaint)) {
+        let gap = self.before.map_or(SignedDuration::ZERO, |before| now.duration_since(before));
+        let gap = if gap > policy.stale { SignedDuration::ZERO } else { gap };
+        self.before = Some(now);
+        let at = Moment { now, gap, healthy };
+
+        let mut rate = |place: Complaint, reading: &Reading<f64>| bounded(reading, 1.0, place, &mut complain);
+        let errors = rate(2, &health.error_rate);
+        let success = rate(3, &health.success_rate);
+        let cpu = rate(6, &health.cpu_usage);
+        let memory = rate(7, &health.memory_usage);
+        let mut measure = |place: Complaint, reading: &Reading<f64>| bounded(reading, f64::MAX, place, &mut complain);
+        let response = measure(4, &health.response_ms);
+        let baseline = measure(5, &health.baseline_ms);
+        let requests = match measure(1, &health.requests) {
+            Some(number) => Requests::Number(number),
+            None if health.requests.is_absent() => Requests::Unsaid,
+            None => Requests::Unusable,
+        };
+        let up = truth(&health.up, 0, &mut complain);
+        let integrity = truth(&health.integrity, 8, &mut complain);
+        let integration = truth(&health.integration, 9, &mut complain);
+        if health.modules.values().any(|state| matches!(state, Reading::Unusable(_))) {
+            complain(10);
+        }
+
+        self.single(Metric::Up, at, up);
+        let alive = up.filter(|up| *up == 1.0);
+        self.gauges[ALIVE].take(at, alive.is_some(), alive.into());
+        if up == Some(0.0) {
+            // What a service that is down says about itself means nothing.
+            for place in 1..ALIVE {
+                self.gauges[place].take(at, false, Seen::Unknown);
+            }
+            return;
+        }
+        let errors = errors.or_else(|| success.filter(|_| health.error_rate.is_absent()).map(|success| tidy(1.0 - success)));
+        self.pooled(0, policy, at, errors, requests);
+        self.pooled(1, policy, at, success, requests);
+        self.pooled(2, policy, at, response, requests);
+        match baseline {
+            Some(ms) if ms > 0.0 => self.baseline_ms = Some(ms),
+            Some(_) => complain(5),
+            None => {}
+        }
+        self.ratio(policy, at, response);
+        self.single(Metric::CpuUsage, at, cpu);
+        self.single(Metric::MemoryUsage, at, memory);
+        self.single(Metric::Integrity, at, integrity);
+        self.single(Metric::Integration, at, integration);
+        self.modules(policy, at, health);
+    }
+
+    fn single(&mut self, metric: Metric, at: Moment, value: Option<f64>) {
+        self.gauges[metric.place()].take(at, value.is_some(), value.into());
+    }
+
+    fn pooled(&mut self, which: usize, policy: &Policy, at: Moment, value: Option<f64>, requests: Requests) {
+        let (gauge, pool) = (&mut self.gauges[POOLED[which].place()], &mut self.pools[which]);
+        let number = match requests {
+            Requests::Unsaid => {
+                *pool = None;
+                gauge.take(at, value.is_some(), value.into());
+                return;
+            }
+            Requests::Unusable => None,
+            Requests::Number(number) => Some(number),
+        };
+        // Without requests there is nothing that a value could be about; such a record only lets an open pool grow older.
+        let quiet = number == Some(0.0);
+        let (Some(number), Some(value)) = (number, if quiet { Some(0.0) } else { value }) else {
+            gauge.take(at, false, Seen::Unknown);
+            return;
+        };
+        let fresh = Pool { start: at.now, healthy: at.healthy, span: SignedDuration::ZERO, requests: number, sum: value * number };
+        match pool {
+            Some(open) if at.now.duration_since(open.start) > policy.normal.pool => {
+                *pool = (!quiet).then_some(fresh);
+                gauge.take(at, !quiet, Seen::Unknown);
+                gauge.credit = SignedDuration::ZERO;
+            }
+            None if quiet => {
+                gauge.take(at, false, Seen::Unknown);
+            }
+            None if number >= policy.normal.requests => {
+                gauge.take(at, true, Seen::Known(value));
+            }
+            None => {
+                *pool = Some(fresh);
+                gauge.take(at, true, Seen::Nothing);
+            }
+            Some(open) => {
+                open.span += gauge.take(at, true, Seen::Nothing);
+                open.requests += number;
+                open.sum += value * number;
+                if open.requests >= policy.normal.requests {
+                    gauge.seen = Seen::Known(tidy(open.sum / open.requests));
+                    (gauge.span, gauge.start, gauge.healthy) = (open.span, open.start, open.healthy);
+                    *pool = None;
+                }
+            }
+        }
+    }
+
+    /// Response time as a multiple of normal. What is normal is asked before this sample is learned from.
+    fn ratio(&mut self, policy: &Policy, at: Moment, raw: Option<f64>) {
+        let normal = policy.normal.response_ms.or(self.baseline_ms).or_else(|| {
+            self.learned.forget(at.now, policy.normal.window);
+            self.learned.value(policy.normal.samples).filter(|ms| *ms > 0.0)
+        });
+        let response = self.gauges[Metric::ResponseMs.place()];
+        let usable = raw.is_some_and(|ms| ms <= policy.normal.floor_ms) || (normal.is_some() && response.usable);
+        let seen = match response.seen {
+            Seen::Nothing if !usable => Seen::Unknown,
+            seen => seen.map(|ms| if ms <= policy.normal.floor_ms { Some(1.0) } else { normal.map(|normal| tidy(ms / normal)) }),
+        };
+        let gauge = &mut self.gauges[Metric::ResponseRatio.place()];
+        gauge.take(at, usable, seen);
+        (gauge.span, gauge.start, gauge.healthy) = (response.span, response.start, response.healthy);
+    }
+
+    fn modules(&mut self, policy: &Policy, at: Moment, health: &Health) {
+        let (mut known, mut failed, mut degraded, mut vital, mut vital_failed) = (0u32, 0u32, 0u32, 0u32, 0u32);
+        if !health.modules.is_empty() {
+            self.failing.clear();
+        }
+        for (name, state) in &health.modules {
+            let bad = match state.known().map(String::as_str) {
+                Some("ok") => false,
+                Some("degraded") => {
+                    degraded += 1;
+                    false
+                }
+                Some("failed") => {
+                    self.failing.push(name.clone());
+                    failed += 1;
+                    true
+                }
+                _ => continue,
+            };
+            known += 1;
+            if policy.rollback.critical.iter().any(|critical| critical == name) {
+                vital += 1;
+                vital_failed += u32::from(bad);
+            }
+        }
+        let if_known = |count: u32| (known > 0).then_some(f64::from(count));
+        self.single(Metric::ModulesFailed, at, if_known(failed));
+        self.single(Metric::ModulesDegraded, at, if_known(degraded));
+        self.single(Metric::ModulesFailedShare, at, if_known(failed).map(|failed| failed / f64::from(known)));
+        self.single(Metric::CriticalFailed, at, (vital > 0).then_some(f64::from(vital_failed)));
+    }
+
+    /// Learns from a record that turned out healthy.
+    pub fn learn(&mut self, now: Timestamp) {
+        if let Seen::Known(ms) = self.get(Metric::ResponseMs).seen {
+            self.learned.add(now, ms);
+        }
+    }
+
+    /// After a restore, what was half measured belongs to another service.
+    pub fn start_over(&mut self) {
+        self.pools = [None; 3];
+    }
+}
+
+/// A measure between 0 and `most`; anything else that is there is complained about.
+fn bounded(reading: &Reading<f64>, most: f64, place: Complaint, complain: &mut impl FnMut(Complaint)) -> Option<f64> {
+    match reading {
+        Reading::Known(value) if (0.0..=most).contains(value) => Some(*value),
+        Reading::Absent => None,
+        Reading::Known(_) | Reading::Unusable(_) => {
+            complain(place);
+            None
+        }
+    }
+}
+
+fn truth(reading: &Reading<bool>, place: Complaint, complain: &mut impl FnMut(Complaint)) -> Option<f64> {
+    match reading {
+        Reading::Known(value) => Some(f64::from(u8::from(*value))),
+        Reading::Absent => None,
+        Reading::Unusable(_) => {
+            complain(place);
+            None
+        }
+    }
+}
+
+/// Rounds away what binary fractions add: 1 - 0.9 is meant to be 0.1, which a rule may ask for exactly.
+fn tidy(value: f64) -> f64 {
+    const PLACES: f64 = 1e12;
+    if value.abs() < 1e3 { (value * PLACES).round() / PLACES } else { value }
+}
