@@ -73,8 +73,12 @@ fn find(eco: &Ecosystem, which: Option<&str>) -> Result<Journal> {
     };
     let mut notes = Vec::new();
     for folder in folders.into_iter().flatten() {
-        let note = folder.named("list", &ours)?.path().join("undo");
-        match Journal::read(&note) {
+        let folder = folder.named("list", &ours)?.path();
+        // The lock and the memory lie beside the folders.
+        if !folder.is_dir() {
+            continue;
+        }
+        match Journal::read(&folder.join("undo")) {
             Ok(Some(done)) => notes.push(done),
             Ok(None) => {}
             // Of another rollback, perhaps: the one that is asked for may still be fine.
