@@ -395,9 +395,9 @@ impl Run<'_, '_> {
         if eco.probes.is_empty() && !eco.service.can_find() {
             self.stage.report(&id, "health", None, Some("not checked: eco.toml has no [[probe]]".into()), began);
         } else {
-            let (stage, stop) = (&*self.stage, self.stage.stop);
-            let (_, verdict, why) =
-                health::wait(&eco.probes, &eco.service, limit, || stage.now(), || stop.load(std::sync::atomic::Ordering::Relaxed));
+            // A signal does not end this wait: to take it for illness would swap a tree back that may be well.
+            let stage = &*self.stage;
+            let (_, verdict, why) = health::wait(&eco.probes, &eco.service, limit, || stage.now(), || false);
             let ok = match verdict {
                 Verdict::Yes => Some(true),
                 Verdict::No => Some(false),
