@@ -106,7 +106,7 @@ fn look(
             found.files = files.count() as u64;
         }
         Depth::Data => {
-            let verified = archive.verify(&index, progress)?;
+            let verified = archive.verify(&index, true, progress)?;
             (found.files, found.bytes) = (verified.files, verified.bytes);
             found.damage.extend(verified.damage);
         }
