@@ -165,7 +165,7 @@ fn sweep(name: &str, wanted: usize, due: impl Fn() -> Due + Sync, words: &[&str]
 }
 
 #[test]
-fn a_rollback_that_is_killed_anywhere_is_recovered() {
+fn hazard_18_a_rollback_that_is_killed_anywhere_is_recovered() {
     sweep("rollback", 30, Due::new, &["latest-good"], 0, |due, at| {
         let new = due.recovers(at, &[0], 0..2);
         if new {
@@ -178,7 +178,7 @@ fn a_rollback_that_is_killed_anywhere_is_recovered() {
 }
 
 #[test]
-fn a_way_back_that_is_killed_anywhere_is_recovered() {
+fn hazard_18_a_way_back_that_is_killed_anywhere_is_recovered() {
     let unproven = || {
         let due = Due::new();
         due.world.write("fail/selftest", "");
@@ -192,7 +192,7 @@ fn a_way_back_that_is_killed_anywhere_is_recovered() {
 }
 
 #[test]
-fn an_undo_that_is_killed_anywhere_is_recovered() {
+fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
     let done = || {
         let due = Due::new();
         due.world.run("eco-restore").arg("latest-good").exits(0);
@@ -209,7 +209,7 @@ fn an_undo_that_is_killed_anywhere_is_recovered() {
 }
 
 #[test]
-fn a_recovery_that_is_killed_anywhere_is_recovered() {
+fn hazard_18_a_recovery_that_is_killed_anywhere_is_recovered() {
     // Killed between the exchange of the first root and that of the second: the third renameat2 of a run.
     let half_way = || {
         let due = Due::new();
