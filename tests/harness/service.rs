@@ -90,6 +90,8 @@ impl World {
         fs::set_permissions(world.path("data/empty"), fs::Permissions::from_mode(0o600)).unwrap();
         // Where there are no attributes, trees are restored without any.
         let _ = rustix::fs::setxattr(world.path("data/orders"), "user.note", b"a\0\n\xff", rustix::fs::XattrFlags::empty());
+        // Only root can give files away; to others all of it belongs to themselves.
+        let _ = std::os::unix::fs::chown(world.path("data/empty"), Some(1234), Some(4321));
         world.start();
         world
     }
