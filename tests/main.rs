@@ -5,5 +5,7 @@ mod page_records;
 mod reference_readers;
 mod tool_ctl;
 mod tool_health;
+mod tool_ls;
 mod tool_report;
 mod tool_restore;
+mod tool_snap;
