@@ -9,3 +9,4 @@ mod tool_ls;
 mod tool_report;
 mod tool_restore;
 mod tool_snap;
+mod tool_verify;

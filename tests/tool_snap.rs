@@ -361,7 +361,9 @@ fn a_database_whose_writer_died_in_a_transaction_is_captured_with_what_heals_it(
     }
     let before = world.tree("data");
     world.run("eco-snap").exits(0);
-    before.without(&["wal-l.db-shm", "wal-l.db-wal", ""]).same_as(&world.tree("data").without(&["wal-l.db-shm", "wal-l.db-wal", ""]));
+    // SQLite may leave its index of the log behind, and nothing else.
+    let touched = before.differences(&world.tree("data"));
+    assert!(touched.iter().all(|line| line.contains("wal-l.db-") || line.starts_with("-  ") || line.starts_with("+  ")), "{touched:#?}");
     let target = world.folder().join("out");
     world.run("eco-restore").args(["latest", "--target"]).arg(&target).exits(0);
     for journal in ["delete", "wal"] {
