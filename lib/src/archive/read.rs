@@ -16,12 +16,18 @@ use std::path::{Path, PathBuf};
 /// come to a thirtieth.
 const BEST_INDEX_RATIO: u64 = 200;
 
+/// How far from the end of the file a footer is looked for.
+const FARTHEST_FOOTER: u64 = 64 << 10;
+
 /// An archive in this format, open for reading, with a shared lock on it so that nobody removes it meanwhile.
 #[derive(Debug)]
 pub struct Archive {
     file: File,
     path: PathBuf,
+    /// Up to and with the footer.
     length: u64,
+    /// Bytes behind the footer.
+    trailing: u64,
     /// Where the index begins: every piece lies before it.
     end: u64,
 }
@@ -38,9 +44,24 @@ impl Archive {
         if length < footer::LENGTH {
             return Ok(None);
         }
-        let start = length - footer::LENGTH;
-        let last = disk::read_at(&file, path, start, footer::LENGTH as usize)?;
-        Ok(footer::decode(&last).filter(|end| *end < start).map(|end| Archive { file, path: path.to_owned(), length, end }))
+        let last = disk::read_at(&file, path, length - footer::LENGTH, footer::LENGTH as usize)?;
+        let found = match footer::decode(&last) {
+            Some(end) => Some((length - footer::LENGTH, end)),
+            // A line break or padding behind an archive hides its footer, and harms nothing else.
+            None => {
+                let from = length.saturating_sub(FARTHEST_FOOTER);
+                footer::find_last(&disk::read_at(&file, path, from, (length - from) as usize)?).map(|(at, end)| (from + at as u64, end))
+            }
+        };
+        Ok(found.filter(|(start, end)| end < start).map(|(start, end)| {
+            let whole = start + footer::LENGTH;
+            Archive { file, path: path.to_owned(), length: whole, trailing: length - whole, end }
+        }))
+    }
+
+    /// How many bytes stand behind its end, where nothing belongs.
+    pub fn trailing(&self) -> u64 {
+        self.trailing
     }
 
     /// Where it is.
@@ -48,7 +69,7 @@ impl Archive {
         &self.path
     }
 
-    /// How long it is.
+    /// How long it is, without what stands behind its end.
     pub fn length(&self) -> u64 {
         self.length
     }
