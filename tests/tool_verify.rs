@@ -687,7 +687,10 @@ fn bytes_behind_the_footer_are_a_warning() {
     for behind in [&b"\n"[..], &[0; 10_000]] {
         fs::write(&longer, [&fs::read(&archive).unwrap(), behind].concat()).unwrap();
         let found = verified(&world, &longer).exits(0).only();
-        assert_eq!((&found["depth"], &found["warnings"]), (&json!("data"), &json!([format!("{} bytes behind its footer, where nothing belongs", behind.len())])));
+        assert_eq!(
+            (&found["depth"], &found["warnings"]),
+            (&json!("data"), &json!([format!("{} bytes behind its footer, where nothing belongs", behind.len())]))
+        );
         assert_eq!(world.run("eco-ls").arg(&longer).exits(0).only()["files"], 7);
     }
     fs::write(&longer, [fs::read(&archive).unwrap(), noise(100_000, 4)].concat()).unwrap();
