@@ -8,13 +8,18 @@ use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::tree::Digest;
 use flate2::bufread::GzDecoder;
+use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Digests and times keep an index from shrinking more than this, so one that does is a bomb. A million links of one name and a number
-/// come to a thirtieth.
-const BEST_INDEX_RATIO: u64 = 200;
+/// Names, times and digests keep an index from shrinking more than this, so a large one that does is a bomb. Sixty thousand names of one
+/// file, the least that can be said sixty thousand times, shrink to a ninetieth.
+const BEST_INDEX_RATIO: u64 = 500;
+
+/// An index of this size harms nobody, whatever it came out of.
+const HARMLESS_INDEX: u64 = 32 << 20;
 
 /// How far from the end of the file a footer is looked for.
 const FARTHEST_FOOTER: u64 = 64 << 10;
@@ -38,9 +43,14 @@ impl Archive {
     /// # Errors
     /// [`Error::Path`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Option<Archive>> {
-        let file = File::open(path).named("read", path)?;
+        // A pipe would keep us waiting for somebody to write to it.
+        let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).named("read", path)?;
+        let about = file.metadata().named("look at", path)?;
+        if !about.is_file() {
+            return Err(io::Error::other("not a file")).named("read", path);
+        }
         disk::Lock::shared(&file, path)?;
-        let length = file.metadata().named("look at", path)?.len();
+        let length = about.len();
         if length < footer::LENGTH {
             return Ok(None);
         }
@@ -135,7 +145,7 @@ impl Archive {
         match described {
             Some(index) if index.name == INDEX_NAME.as_bytes() && index.kind.word() == "file" => {
                 let (size, packed) = (index.kind.size(), self.length - footer::LENGTH - self.end);
-                if size > packed.saturating_mul(BEST_INDEX_RATIO) {
+                if size > packed.saturating_mul(BEST_INDEX_RATIO).max(HARMLESS_INDEX) {
                     return Err(self.damaged(&format!("{size} bytes of it cannot have come out of {packed}")));
                 }
                 Ok((stream, size))
