@@ -1,6 +1,8 @@
 //! The one test binary: every program, run for real.
 
 mod harness;
+mod hazards;
+mod kill;
 mod page_records;
 mod reference_readers;
 mod tool_ctl;

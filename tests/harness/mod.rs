@@ -2,22 +2,24 @@
 //! own eyes. Processes that were started inside are gone when the world is.
 
 mod run;
+mod service;
 mod shop;
 mod tree;
 
-pub use run::{Ran, Run};
+pub use run::{Run, program};
+pub use service::latin1;
 pub use tree::Tree;
 
-use std::cell::RefCell;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// One test's world. The ecosystem is in `shop`, its store beside it in `shop-store`.
 pub struct World {
     folder: tempfile::TempDir,
-    now: RefCell<Option<String>>,
+    now: Mutex<Option<String>>,
     /// The shop's port, and the port above it, which is held so that no other world takes the pair.
     port: Option<(u16, TcpListener)>,
 }
@@ -26,7 +28,7 @@ impl World {
     /// With an empty ecosystem named `shop`, whose description says where its store is and nothing else.
     pub fn new() -> World {
         let folder = tempfile::Builder::new().prefix("eco-test-").tempdir().unwrap();
-        let world = World { folder, now: RefCell::default(), port: None };
+        let world = World { folder, now: Mutex::default(), port: None };
         fs::create_dir(world.root()).unwrap();
         world.config("");
         world
@@ -54,7 +56,7 @@ impl World {
 
     /// Fixes the clock of every program that is run from here on.
     pub fn at(&self, now: &str) -> &World {
-        *self.now.borrow_mut() = Some(now.into());
+        *self.now.lock().unwrap() = Some(now.into());
         self
     }
 
@@ -106,6 +108,12 @@ impl World {
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&here))).collect()
     }
+}
+
+/// Says aloud, past the capture of the test's own output, that something could not be shown here.
+pub fn not_shown(what: &str, why: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "\nNOT SHOWN, because {why}: {what}");
 }
 
 impl Drop for World {

@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
 /// Where Cargo has put the programs of this package.
-fn bin(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_eco-health")).with_file_name(name)
 }
 
@@ -28,7 +28,7 @@ pub struct Run<'w> {
 
 impl<'w> Run<'w> {
     pub(super) fn new(world: &'w World, program: &str) -> Run<'w> {
-        let program = if program.starts_with("eco-") { bin(program).into() } else { program.into() };
+        let program = if program.starts_with("eco-") { self::program(program).into() } else { program.into() };
         Run { world, program, args: Vec::new(), stdin: None, user: None, env: Vec::new() }
     }
 
@@ -67,7 +67,7 @@ impl<'w> Run<'w> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).current_dir(self.world.root()).env_clear().env("PATH", "/usr/bin:/bin");
         command.env("HOME", self.world.folder()).envs(self.env.iter().cloned());
-        if let Some(now) = &*self.world.now.borrow() {
+        if let Some(now) = &*self.world.now.lock().unwrap() {
             command.env("ECO_NOW", now);
         }
         if let Some(user) = self.user {

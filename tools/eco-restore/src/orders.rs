@@ -146,13 +146,17 @@ impl<'a> Orders<'a> {
         Order { id: tool.new_id(), scope, decision, by_operator, adopt, control: !no_control, dry_run }
     }
 
-    /// Takes the lock, and finishes what an interrupted run left.
-    fn ready(&mut self, tool: &mut Tool) -> Result<Lock> {
+    /// Takes the lock, and finishes what an interrupted run left. A dry run does neither.
+    fn ready(&mut self, tool: &mut Tool) -> Result<Option<Lock>> {
+        if self.args.dry_run {
+            let pending = restore::refuse_while_pending(&self.eco.root);
+            return pending.map(|()| None).map_err(|e| if let Error::Other(why) = e { Error::RecoverFirst(why) } else { e });
+        }
         let lock = self.lock(tool)?;
         if let Some(restore) = self.finish_pending(tool)? {
             tool.say(&format!("rollback {} had been interrupted and is finished now", restore.id));
         }
-        Ok(lock)
+        Ok(Some(lock))
     }
 
     fn lock(&self, tool: &mut Tool) -> Result<Lock> {
