@@ -8,5 +8,8 @@ mod reference_readers;
 mod tool_ctl;
 mod tool_decide;
 mod tool_health;
+mod tool_ls;
 mod tool_report;
 mod tool_restore;
+mod tool_snap;
+mod tool_verify;

@@ -146,6 +146,12 @@ fn nasty(world: &World) {
         }
     }
     if is_root() {
+        fs::write(attributes.join("shared"), "x").unwrap();
+        for (name, path) in [("system.posix_acl_access", "shared"), ("system.posix_acl_access", ""), ("system.posix_acl_default", "")] {
+            if let Err(e) = lsetxattr(attributes.join(path), name, ACL, XattrFlags::empty()) {
+                not_tested("access control lists", &e.to_string());
+            }
+        }
         lsetxattr(attributes.join("file"), "security.capability", b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0", XattrFlags::empty()).unwrap();
         for (name, uid, gid) in [("small", 1234, 2345), ("large", 3_000_000, 4_000_000_000)] {
             world.write(format!("data/owners/{name}"), name);
@@ -171,6 +177,9 @@ fn nasty(world: &World) {
     set_time(&at(b"empty"), 1_500_000_000, 1);
     set_time(&world.root(), 1_700_000_000, 999_999_999);
 }
+
+/// The owner rwx, user 1234 rw-, the group r-x, the mask rwx, others r--; as the kernel keeps it.
+const ACL: &[u8] = b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x02\0\x06\0\xd2\x04\0\0\x04\0\x05\0\xff\xff\xff\xff\x10\0\x07\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
 
 const TIMES: &[(&str, i64, i64)] = &[
     ("now", 1_772_359_200, 123_456_789),
@@ -236,8 +245,13 @@ fn gnu_tar_unpacks_the_identical_tree() {
     let out = world.folder().join("out");
     fs::create_dir(&out).unwrap();
     // The index comes out as a file of its own, unless it is left out.
-    let ran =
-        world.run("tar").args(["--xattrs", "--xattrs-include=*", "--exclude=stargz.index.json", "-xpzf"]).arg(&archive).arg("-C").arg(&out).exits(0);
+    let ran = world
+        .run("tar")
+        .args(["--acls", "--xattrs", "--xattrs-include=*", "--exclude=stargz.index.json", "-xpzf"])
+        .arg(&archive)
+        .arg("-C")
+        .arg(&out)
+        .exits(0);
     // Times from before 1970 and far ahead surprise it; it says so, and sets them.
     let complaints: Vec<&str> = ran.stderr.lines().filter(|line| !line.contains("time stamp")).collect();
     assert!(complaints.is_empty(), "{complaints:?}");

@@ -1,6 +1,7 @@
 //! Tar headers: ustar, with PAX records for what ustar cannot say. Nanoseconds are always said; names that are not UTF-8 go raw
 //! or through GNU's long-name entries, because a PAX path must be UTF-8.
 
+use super::acl;
 use crate::tree::{Kind, Meta, Mtime, Node, Xattr};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -53,7 +54,9 @@ pub(super) fn encode(top: &str, node: &Node, to: &mut Vec<u8>) {
         }
     }
     for (key, value) in &meta.xattrs {
-        if let Ok(key) = std::str::from_utf8(key) {
+        if let Some((key, text)) = acl::encode(key, value) {
+            pax.add(key, text.as_bytes());
+        } else if let Ok(key) = std::str::from_utf8(key) {
             pax.add(&format!("{XATTR}{key}"), value);
         }
     }
@@ -286,7 +289,11 @@ fn describe(header: &Header, pax: Vec<(String, Vec<u8>)>, long_name: Option<Vec<
         Some(text) => std::str::from_utf8(text).ok().and_then(parse_time).ok_or("an unreadable time")?,
         None => Mtime { seconds: header.mtime().map_err(|_| "an unreadable time")? as i64, nanos: 0 },
     };
-    let xattrs: Vec<Xattr> = pax.iter().filter_map(|(key, value)| Some((key.strip_prefix(XATTR)?.as_bytes().to_vec(), value.clone()))).collect();
+    let attribute = |(key, value): &(String, Vec<u8>)| match acl::decode(key, value) {
+        Some((name, value)) => Some((name.into(), value)),
+        None => Some((key.strip_prefix(XATTR)?.into(), value.clone())),
+    };
+    let xattrs: Vec<Xattr> = pax.iter().filter_map(attribute).collect();
     let meta = Meta {
         mode: header.mode().map_err(|_| "unreadable permissions")? & 0o7777,
         uid: u32::try_from(number("uid", header.uid())?).map_err(|_| "an absurd owner")?,

@@ -7,6 +7,7 @@ use super::{CHUNK, INDEX_NAME, LEVEL, footer, header};
 use crate::digest::{self, Hasher, Tee};
 use crate::disk;
 use crate::error::{Error, Named, Result};
+use crate::record::RecordPath;
 use crate::scope::Found;
 use crate::tree::{Digest, Kind};
 use flate2::write::GzEncoder;
@@ -55,14 +56,12 @@ pub struct Source<'a> {
 /// What was written.
 #[derive(Debug)]
 pub struct Written {
-    /// The index, as it stands in the archive.
+    /// The index, as it stands in the archive; its head names files that kept changing while they were read.
     pub index: Index,
     /// The archive's length.
     pub archive_bytes: u64,
     /// SHA-256 of the index's JSON.
     pub sha256_toc: Digest,
-    /// Files that kept changing while they were read; what was captured of them may be torn.
-    pub unstable: Vec<PathBuf>,
     /// Files that were gone when their turn came.
     pub vanished: Vec<PathBuf>,
 }
@@ -130,8 +129,9 @@ pub fn write(
     });
     wrote?;
     let (unstable, vanished) = read?;
+    writer.index.head.snapshot.unstable = unstable.iter().map(RecordPath::new).collect();
     let (archive_bytes, sha256_toc, index) = writer.finish()?;
-    Ok(Written { index, archive_bytes, sha256_toc, unstable, vanished })
+    Ok(Written { index, archive_bytes, sha256_toc, vanished })
 }
 
 /// What the reading thread sends on, in order.
@@ -496,5 +496,84 @@ impl Writer<'_> {
         self.to.write_all(&footer::encode(start)).named("write", self.path)?;
         let archive_bytes = self.to.stream_position().named("write", self.path)?;
         Ok((archive_bytes, sha256_toc, self.index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Archive;
+    use super::*;
+    use crate::archive::FORMAT;
+    use crate::scope::{Patterns, walk};
+    use std::fs;
+
+    fn written(base: &Path, entries: Vec<Found>) -> (tempfile::TempDir, Archive, Index) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tar.gz");
+        let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        let head = Head { format: FORMAT, top: "top".into(), ..Head::default() };
+        let source = Source { base, entries, copies: HashMap::new() };
+        write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
+        let archive = Archive::open(&path).unwrap().unwrap();
+        let (index, _) = archive.index().unwrap();
+        let damage = archive.verify(&index, &|_| ()).unwrap().damage;
+        assert!(damage.is_empty(), "{damage:?}");
+        (folder, archive, index)
+    }
+
+    fn entries(base: &Path) -> Vec<Found> {
+        walk(base, &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap().entries
+    }
+
+    #[test]
+    fn a_file_that_loses_its_first_name_keeps_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join("data").join(name);
+        fs::create_dir(at("")).unwrap();
+        fs::write(at("a"), "content").unwrap();
+        for name in ["b", "c", "d"] {
+            fs::hard_link(at("a"), at(name)).unwrap();
+        }
+        let entries = entries(dir.path());
+        fs::remove_file(at("a")).unwrap();
+        fs::remove_file(at("b")).unwrap();
+        let (_folder, archive, index) = written(dir.path(), entries);
+        let found: Vec<_> = index.entries.iter().map(|e| (e.node.path.to_str().unwrap(), e.node.kind.clone())).collect();
+        assert_eq!(found[2..], [("data/c", Kind::File { size: 7 }), ("data/d", Kind::Hardlink { target: "data/c".into() })]);
+        let mut content = Vec::new();
+        archive.content(&index, &index.entries[2], &mut |piece| Ok(content.extend_from_slice(piece))).unwrap();
+        assert_eq!(content, b"content");
+    }
+
+    #[test]
+    fn a_name_that_is_something_else_by_now_is_left_out_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        fs::write(dir.path().join("data/a"), "content").unwrap();
+        let entries = entries(dir.path());
+        fs::remove_file(dir.path().join("data/a")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", dir.path().join("data/a")).unwrap();
+        let (_folder, _, index) = written(dir.path(), entries);
+        assert_eq!(index.entries.len(), 2);
+        assert_eq!(index.head.snapshot.unstable, [RecordPath::new("data/a")]);
+    }
+
+    #[test]
+    fn many_headers_in_a_row_are_many_members() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        for number in 0..1500 {
+            std::os::unix::fs::symlink("x", dir.path().join(format!("data/{number}"))).unwrap();
+        }
+        let (_folder, archive, index) = written(dir.path(), entries(dir.path()));
+        assert_eq!(index.entries.len(), 1502);
+        let packed = archive.region(0, archive.end()).unwrap();
+        let mut members = packed.as_slice();
+        let (mut unpacker, mut headers) = (super::super::member::Unpacker::new(), Vec::new());
+        for _ in 0..2 {
+            let used = unpacker.unpack_any(members, header::TOGETHER + 4096, &mut headers).unwrap();
+            members = &members[used..];
+        }
+        assert!(members.len() < packed.len() / 2, "{} of {} bytes are left after two", members.len(), packed.len());
     }
 }

@@ -4,7 +4,7 @@ use super::{Seal, Store, Stored};
 use crate::archive::{self, Archive, Head, Options, Source};
 use crate::disk;
 use crate::error::{Error, Named, Result};
-use crate::record::{RecordPath, Snapshot};
+use crate::record::Snapshot;
 use crate::scope::{CaptureRules, Patterns, Scopes, walk};
 use crate::sqlite;
 use crate::time::Timestamp;
@@ -128,8 +128,7 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         // The error that matters is the one above.
         let _ = fs::remove_file(Seal::path(&path));
     })?;
-    let mut stored = Stored::describe(written.index.head, &path, length);
-    stored.snapshot.unstable = written.unstable.iter().map(RecordPath::new).collect();
+    let stored = Stored::describe(written.index.head, &path, length);
     Ok(Taken { stored, vanished: written.vanished, sockets: walked.sockets })
 }
 

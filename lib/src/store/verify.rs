@@ -84,6 +84,9 @@ fn look(
         }
         return Ok(None);
     };
+    if archive.trailing() > 0 {
+        found.warnings.push(format!("{} bytes behind its footer, where nothing belongs", archive.trailing()));
+    }
     let (index, digest) = archive.index()?;
     found.snapshot = index.head.snapshot.id.clone();
     let says = |why: &str| Damage { path: RecordPath::new("<index>"), what: "record".into(), why: Some(why.into()) };
