@@ -284,7 +284,7 @@ fn decision(time: Cell, body: &Decision) -> Row {
         below.push(vec![styled("reminder", DOUBT), cell(what)]);
     }
     if body.action == Action::Propose {
-        below.push(vec![cell("to act"), cell("eco-restore --approve on this stream, or eco-ctl reject")]);
+        below.push(vec![cell("to act"), cell("eco-restore --approve on this stream")]);
     }
     Row {
         columns: &[("TIME (UTC)", 19), ("SEVERITY", 8), ("ACTION", 11), ("SCOPE", 20), ("SNAPSHOT", 8), ("DEADLINE", 0)],
