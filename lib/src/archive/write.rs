@@ -516,7 +516,7 @@ mod tests {
         write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
         let archive = Archive::open(&path).unwrap().unwrap();
         let (index, _) = archive.index().unwrap();
-        let damage = archive.verify(&index, &|_| ()).unwrap().damage;
+        let damage = archive.verify(&index, true, &|_| ()).unwrap().damage;
         assert!(damage.is_empty(), "{damage:?}");
         (folder, archive, index)
     }
