@@ -13,7 +13,7 @@ use std::ops::Range;
 /// Calls that change something, and flushes.
 const CALLS: &str = "fsync,fdatasync,syncfs,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,linkat,symlinkat,\
                      chmod,fchmod,fchmodat,chown,fchown,fchownat,utimensat,ftruncate,write,mknodat,fsetxattr,lsetxattr";
-/// Those that are never left out of a sweep: here trees change places, or become durable.
+/// Those at which every sweep kills: here trees change places, or become durable.
 const TURNS: [&str; 2] = ["renameat2", "syncfs"];
 
 /// Preserved and excluded paths of `data`, and the folders that may come with them.
@@ -57,12 +57,12 @@ fn moments(world: &World) -> Vec<Moment> {
         .collect()
 }
 
-/// Every turn, and of the other moments as many as make up `wanted`, evenly.
-fn chosen(all: Vec<Moment>, wanted: usize) -> Vec<Moment> {
+/// As many as are wanted, evenly; for a kill every turn, and the others evenly.
+fn chosen(all: Vec<Moment>, fault: Fault, wanted: usize) -> Vec<Moment> {
     if std::env::var_os("ECO_EVERY_MOMENT").is_some() {
         return all;
     }
-    let (turns, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|moment| TURNS.contains(&moment.call.as_str()));
+    let (turns, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|moment| fault == KILL && TURNS.contains(&moment.call.as_str()));
     let room = wanted.saturating_sub(turns.len()).max(wanted / 2);
     let every = others.len().div_ceil(room).max(1);
     turns.into_iter().chain(others.into_iter().step_by(every)).collect()
@@ -160,7 +160,7 @@ fn sweep(name: &str, fault: Fault, wanted: usize, due: impl Fn() -> Due, (words,
     let whole = due();
     assert_eq!(traced(&whole.world, words, None), code);
     let all = moments(&whole.world);
-    let (total, points) = (all.len(), chosen(all, wanted));
+    let (total, points) = (all.len(), chosen(all, fault, wanted));
     let (mut hit, mut new) = (0, 0);
     for at in &points {
         let due = due();
