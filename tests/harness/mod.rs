@@ -6,7 +6,7 @@ mod service;
 mod shop;
 mod tree;
 
-pub use run::{Run, program};
+pub use run::{Ran, Run, program};
 pub use service::latin1;
 pub use tree::Tree;
 
