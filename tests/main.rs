@@ -1,8 +1,16 @@
 //! The one test binary: every program, run for real.
 
+mod harness;
+mod hazards;
+mod kill;
 mod page_records;
+mod reference_readers;
 mod shape;
 mod tool_ctl;
 mod tool_decide;
 mod tool_health;
+mod tool_ls;
 mod tool_report;
+mod tool_restore;
+mod tool_snap;
+mod tool_verify;

@@ -6,6 +6,7 @@
 //! 51 bytes that tell where the index begins. What eStargz has no word for stands in objects under the key `eco`, which other
 //! readers skip. The format is that of the stargz-snapshotter project, `docs/estargz.md`.
 
+mod acl;
 mod extract;
 mod footer;
 mod foreign;

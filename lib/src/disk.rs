@@ -284,8 +284,8 @@ impl Lock {
         let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).named("open", path)?;
         match sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                file.set_len(0).named("write", path)?;
-                file.write_all(holder.as_bytes()).named("write", path)?;
+                // The note is a courtesy; on a full disk the lock holds without it.
+                let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
                 Ok(Lock { _file: file })
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -322,6 +322,46 @@ pub fn set_mtime(dir: BorrowedFd<'_>, path: &Path, mtime: Mtime) -> rustix::io::
     let time = sys::Timespec { tv_sec: mtime.seconds as _, tv_nsec: mtime.nanos as _ };
     let times = sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT as _ }, last_modification: time };
     sys::utimensat(dir, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Does some work in these folders and leaves their modification times as they were, where that can be done.
+pub fn keeping_times<const N: usize, T>(folders: [&Path; N], work: impl FnOnce() -> T) -> T {
+    let times = folders.map(|folder| (folder, sys::stat(folder).ok()));
+    let done = work();
+    for (folder, before) in times {
+        if let Some(before) = before {
+            let mtime = Mtime { seconds: before.st_mtime as i64, nanos: before.st_mtime_nsec as u32 };
+            // Somebody else's folder: the name in it changed, its time has to as well.
+            let _ = set_mtime(sys::CWD, folder, mtime);
+        }
+    }
+    done
+}
+
+/// Creates the folders that are missing on the way to `folder`, and it, and makes their names durable.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn create_dirs(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    create_dirs(parent(folder))?;
+    fs::create_dir(folder).named("create the folder", folder)?;
+    sync_dir(parent(folder))
+}
+
+/// Removes what [`replace`] leaves in a folder when it is killed. Only for a folder that nobody else may be writing in.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn sweep_temporaries(folder: &Path) -> Result<()> {
+    for name in names(open_dir(folder)?.as_fd(), folder)? {
+        if name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(b".tmp") {
+            fs::remove_file(folder.join(&name)).named("remove", folder.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Free bytes and free inodes on the filesystem that holds `path`, as this user may use them. Filesystems that do not count

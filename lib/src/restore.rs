@@ -80,7 +80,9 @@ impl Ecosystem {
     /// [`Error::Locked`] naming the holder; [`Error::Path`] when the tree cannot be written.
     pub fn lock(&self, holder: &str) -> Result<Lock> {
         disk::private_dir(&self.ours())?;
-        Lock::exclusive(&self.ours().join("lock"), holder)
+        let lock = Lock::exclusive(&self.ours().join("lock"), holder)?;
+        disk::sweep_temporaries(&self.ours())?;
+        Ok(lock)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Named, Result};
 use crate::scope::{Found, SqliteMode};
 use crate::tree::{Digest, Kind};
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -54,7 +54,15 @@ pub fn copy_databases(base: &Path, entries: &mut Vec<Found>, mode: SqliteMode, s
             continue;
         }
         let copy = scratch.join(format!("{}.db", copies.len()));
-        back_up(&base.join(path), &copy)?;
+        match try_back_up(&base.join(path), &copy) {
+            // Its writer died in a transaction, which only a writer could undo. Nobody writes to it, so it is captured as it is,
+            // with the journal that heals it wherever it is opened.
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
+                let _ = fs::remove_file(&copy);
+                continue;
+            }
+            tried => finished(tried, &base.join(path))?,
+        }
         let digest = masked_digest(&copy)?;
         absorbed.extend(companions(path));
         copies.insert(path.clone(), (copy, digest));
@@ -68,21 +76,34 @@ pub fn copy_databases(base: &Path, entries: &mut Vec<Found>, mode: SqliteMode, s
 /// # Errors
 /// [`Error::Other`] naming the database and SQLite's reason.
 pub fn back_up(database: &Path, copy: &Path) -> Result<()> {
-    let failed = |e: rusqlite::Error| Error::Other(format!("cannot copy the database {} through SQLite: {e}", database.display()));
-    let from = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
-    from.busy_timeout(PATIENCE).map_err(failed)?;
-    let mut to = Connection::open(copy).map_err(failed)?;
+    finished(try_back_up(database, copy), database)
+}
+
+fn finished(tried: rusqlite::Result<bool>, database: &Path) -> Result<()> {
+    let why = match tried {
+        Ok(true) => return Ok(()),
+        Ok(false) => "it stays locked".into(),
+        Err(e) => e.to_string(),
+    };
+    Err(Error::Other(format!("cannot copy the database {} through SQLite: {why}", database.display())))
+}
+
+/// False if it stays locked.
+fn try_back_up(database: &Path, copy: &Path) -> rusqlite::Result<bool> {
+    let from = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    from.busy_timeout(PATIENCE)?;
+    let mut to = Connection::open(copy)?;
     // The copy is flushed with the archive that it goes into.
-    to.pragma_update(None, "synchronous", "off").map_err(failed)?;
-    let backup = Backup::new(&from, &mut to).map_err(failed)?;
+    to.pragma_update(None, "synchronous", "off")?;
+    let backup = Backup::new(&from, &mut to)?;
     for _ in 0..100 {
         // All pages in one step: nobody can write in between, so the copy never starts over.
-        match backup.step(-1).map_err(failed)? {
-            StepResult::Done => return Ok(()),
+        match backup.step(-1)? {
+            StepResult::Done => return Ok(true),
             _ => std::thread::sleep(PATIENCE / 100),
         }
     }
-    Err(Error::Other(format!("cannot copy the database {} through SQLite: it stays locked", database.display())))
+    Ok(false)
 }
 
 /// The digest of a database without the counters that another copy of the same content changes: the file change counter at byte

@@ -105,7 +105,8 @@ impl Stored {
         let packed = (&file).read_exact(&mut start).is_ok() && start == [0x1f, 0x8b];
         let file = fs::File::open(path).named("read", path)?;
         let stream: Box<dyn Read> = if packed { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let mut archive = tar::Archive::new(stream);
+        // Far enough for the headers of one entry, and not for a bomb.
+        let mut archive = tar::Archive::new(stream.take(4 << 20));
         let first = archive.entries().and_then(|mut entries| entries.next().transpose());
         let first = first.ok().flatten().ok_or_else(|| Error::archive(path, "not an archive that can be read"))?;
         let seconds = first.header().mtime().unwrap_or(0) as i64;
@@ -140,6 +141,11 @@ impl Stored {
 /// The last six characters of an id: its random tail.
 pub fn id6(id: &str) -> &str {
     id.char_indices().rev().nth(5).map_or(id, |(at, _)| &id[at..])
+}
+
+/// Whether a selector is the path of an archive, for which no store is needed.
+pub fn is_path(selector: &str) -> bool {
+    selector.contains('/') || [".tar.gz", ".tgz", ".tar"].iter().any(|end| selector.ends_with(end))
 }
 
 /// A folder of archives, for one ecosystem.
@@ -220,8 +226,7 @@ impl Store {
     /// # Errors
     /// [`Error::NoMatch`] when nothing fits, [`Error::Usage`] when several do; for a path what [`Stored::open`] says.
     pub fn select(&self, selector: &str) -> Result<Stored> {
-        let is_path = selector.contains('/') || [".tar.gz", ".tgz", ".tar"].iter().any(|end| selector.ends_with(end));
-        if is_path {
+        if is_path(selector) {
             return Stored::open(Path::new(selector));
         }
         let all = self.list()?.snapshots;

@@ -28,6 +28,11 @@ pub(super) fn decode(footer: &[u8]) -> Option<u64> {
     digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
+/// The last footer in these bytes: where it stands, and what it says.
+pub(super) fn find_last(bytes: &[u8]) -> Option<(usize, u64)> {
+    bytes.windows(LENGTH as usize).enumerate().rev().find_map(|(at, window)| Some((at, decode(window)?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +56,8 @@ mod tests {
             assert_eq!(decode(&wrong), None, "byte {at}");
         }
         assert_eq!(decode(&right[1..]), None);
+        let hidden = [b"behind something, ", right.as_slice(), b" before something"].concat();
+        assert_eq!(find_last(&hidden), Some((18, 0x1234)));
+        assert_eq!(find_last(&hidden[..60]), None);
     }
 }

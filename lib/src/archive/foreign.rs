@@ -11,12 +11,14 @@ use crate::scope::check_plain;
 use crate::time::Timestamp;
 use crate::tree::{Kind, Node};
 use flate2::bufread::MultiGzDecoder;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 /// An archive of another format, read once from front to back.
 #[derive(Debug)]
@@ -110,6 +112,9 @@ impl Foreign {
             }
         }
         if let Err(e) = ended {
+            if e.raw_os_error().is_some() {
+                return Err(e).named("read", path);
+            }
             let truncated = e.kind() == io::ErrorKind::UnexpectedEof;
             if foreign.entries.is_empty() && !truncated {
                 return Err(Error::archive(path, format!("not an archive that can be read: {e}")));
@@ -118,7 +123,7 @@ impl Foreign {
             let what = if truncated { "truncated" } else { "member" };
             foreign.damage.push(Damage { path: RecordPath::new(place), what: what.into(), why: Some(format!("after this entry: {e}")) });
         }
-        foreign.below_files();
+        foreign.check_places();
         Ok(foreign)
     }
 
@@ -143,12 +148,24 @@ impl Foreign {
         &self.entries
     }
 
-    /// An entry below something that is no folder cannot exist on any disk.
-    fn below_files(&mut self) {
+    /// An entry below something that is no folder cannot exist on any disk, nor can a hard link to nothing or to a folder.
+    fn check_places(&mut self) {
         let closed: HashSet<&Path> = self.entries.iter().filter(|e| e.node.kind != Kind::Dir).map(|e| e.node.path.as_path()).collect();
-        let wrong = self.entries.iter().filter(|e| e.node.path.ancestors().skip(1).any(|above| closed.contains(above)));
-        let damage = wrong.map(|e| Damage { path: RecordPath::new(&e.node.path), what: "name".into(), why: Some("it stands below a file".into()) });
-        self.damage.extend(damage.collect::<Vec<_>>());
+        let mut earlier: HashSet<&Path> = HashSet::new();
+        let mut damage = Vec::new();
+        for Entry { node: Node { path, kind, .. }, .. } in &self.entries {
+            let mut says = |why: &str| damage.push(Damage { path: RecordPath::new(path), what: "name".into(), why: Some(why.into()) });
+            if path.ancestors().skip(1).any(|above| closed.contains(above)) {
+                says("it stands below something that is no folder");
+            }
+            match kind {
+                Kind::Hardlink { target } if !earlier.contains(target.as_path()) => says("it is a hard link to nothing that stands before it"),
+                // What it links to is a name of the same file, whichever of them came first.
+                Kind::File { .. } | Kind::Symlink { .. } | Kind::Hardlink { .. } | Kind::Fifo => drop(earlier.insert(path)),
+                _ => {}
+            }
+        }
+        self.damage.extend(damage);
     }
 
     /// Walks the tar stream; `take` gets each entry and its content.
@@ -157,43 +174,36 @@ impl Foreign {
         let mut raw = BufReader::with_capacity(1 << 17, file);
         let packed = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
         let stream: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
-        let mut archive = tar::Archive::new(stream);
+        let heard = Rc::new(RefCell::new(Heard::default()));
+        let mut archive = tar::Archive::new(Tape { from: stream, heard: heard.clone() });
+        let mut entries = archive.entries()?;
         let mut any = false;
-        for entry in archive.entries()? {
-            let mut entry = entry?;
+        loop {
+            heard.borrow_mut().begin();
+            let Some(mut entry) = entries.next().transpose()? else { break };
+            let blocks = heard.borrow_mut().end();
             any = true;
-            if entry.header().entry_type() == tar::EntryType::XGlobalHeader {
-                continue;
-            }
-            let (name, link) = (entry.path_bytes().into_owned(), entry.link_name_bytes().map(|l| l.into_owned()));
-            let size = entry.size();
-            let mut pax = Vec::new();
-            if let Some(records) = entry.pax_extensions()? {
-                // This reader splits records at newlines, so a binary attribute may be unreadable to it; names and sizes never are.
-                for record in records.flatten() {
-                    if let Ok(key) = record.key() {
-                        pax.push((key.to_owned(), record.value_bytes().to_vec()));
-                    }
+            if entry.header().entry_type() != tar::EntryType::XGlobalHeader {
+                let said = header::decode(&mut blocks.as_slice()).and_then(|said| said.ok_or_else(|| "no header".into()));
+                let said = said.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+                let kind = match said.kind {
+                    // The reader has worked sparse ones out.
+                    Kind::File { .. } => Kind::File { size: entry.size() },
+                    Kind::Hardlink { target } => Kind::Hardlink { target: tidy(target.as_os_str().as_bytes()) },
+                    other => other,
+                };
+                let path = tidy(&said.name);
+                if !path.as_os_str().is_empty() {
+                    take(Node { path, kind, meta: said.meta }, &mut entry)?;
                 }
             }
-            // The reader has already worked out names and sizes, sparse ones included.
-            pax.retain(|(key, _)| !matches!(key.as_str(), "path" | "linkpath" | "size"));
-            let said = header::describe(entry.header(), pax, Some(name), link).map_err(io::Error::other)?;
-            let kind = match said.kind {
-                Kind::File { .. } => Kind::File { size },
-                Kind::Hardlink { target } => Kind::Hardlink { target: tidy(target.as_os_str().as_bytes()) },
-                other => other,
-            };
-            let path = tidy(&said.name);
-            if path.as_os_str().is_empty() {
-                continue;
-            }
-            take(Node { path, kind, meta: said.meta }, &mut entry)?;
+            io::copy(&mut entry, &mut io::sink())?;
         }
         if !any {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no entries in it"));
         }
         // The rest of the stream holds the checksum of what was read.
+        heard.borrow_mut().blocks = None;
         io::copy(&mut archive.into_inner(), &mut io::sink()).map(|_| ())
     }
 
@@ -273,6 +283,50 @@ impl Foreign {
             Some(e) => Err(e),
             None => scanned.named("read", &self.path),
         }
+    }
+}
+
+/// Keeps the headers that pass by, because the tar reader gives PAX records cut at every newline, and ends a bomb of them, because it
+/// would collect them without limit.
+struct Tape<R> {
+    from: R,
+    heard: Rc<RefCell<Heard>>,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// Position in the stream.
+    at: u64,
+    /// What has come by since an entry's headers began, padding first; `None` while content is read.
+    blocks: Option<Vec<u8>>,
+    padding: usize,
+}
+
+impl Heard {
+    fn begin(&mut self) {
+        self.padding = header::padding(self.at);
+        self.blocks = Some(Vec::new());
+    }
+
+    fn end(&mut self) -> Vec<u8> {
+        let mut blocks = self.blocks.take().unwrap_or_default();
+        blocks.drain(..self.padding.min(blocks.len()));
+        blocks
+    }
+}
+
+impl<R: Read> Read for Tape<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        let mut heard = self.heard.borrow_mut();
+        heard.at += read as u64;
+        if let Some(blocks) = &mut heard.blocks {
+            blocks.extend_from_slice(&buffer[..read]);
+            if blocks.len() > 4 * header::LONGEST {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "an extended header of absurd size"));
+            }
+        }
+        Ok(read)
     }
 }
 
@@ -368,7 +422,7 @@ mod tests {
         for (names, what) in [
             (vec!["data/../../etc/passwd"], "leads outside"),
             (vec!["data/a", "./data/a"], "two entries"),
-            (vec!["data/a", "data/a/b"], "below a file"),
+            (vec!["data/a", "data/a/b"], "below something that is no folder"),
             (vec!["stargz.index.json"], "footer"),
         ] {
             let (_dir, path) = tar(&names);

@@ -1,6 +1,7 @@
 //! Tar headers: ustar, with PAX records for what ustar cannot say. Nanoseconds are always said; names that are not UTF-8 go raw
 //! or through GNU's long-name entries, because a PAX path must be UTF-8.
 
+use super::acl;
 use crate::tree::{Kind, Meta, Mtime, Node, Xattr};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,6 +13,9 @@ pub(super) const BLOCK: usize = 512;
 
 /// Everything that one file's headers may take: names and attributes are bounded by the kernel, so more is an attack.
 pub(super) const LONGEST: usize = 1 << 20;
+
+/// So many bytes of headers are written together at most, and then those of one more entry.
+pub(super) const TOGETHER: usize = 1 << 20;
 
 const XATTR: &str = "SCHILY.xattr.";
 
@@ -50,7 +54,9 @@ pub(super) fn encode(top: &str, node: &Node, to: &mut Vec<u8>) {
         }
     }
     for (key, value) in &meta.xattrs {
-        if let Ok(key) = std::str::from_utf8(key) {
+        if let Some((key, text)) = acl::encode(key, value) {
+            pax.add(key, text.as_bytes());
+        } else if let Ok(key) = std::str::from_utf8(key) {
             pax.add(&format!("{XATTR}{key}"), value);
         }
     }
@@ -246,12 +252,7 @@ fn check_sum(header: &Header) -> Result<(), String> {
 }
 
 /// One entry from its own block and what the entries before it said about it.
-pub(super) fn describe(
-    header: &Header,
-    pax: Vec<(String, Vec<u8>)>,
-    long_name: Option<Vec<u8>>,
-    long_link: Option<Vec<u8>>,
-) -> Result<Described, String> {
+fn describe(header: &Header, pax: Vec<(String, Vec<u8>)>, long_name: Option<Vec<u8>>, long_link: Option<Vec<u8>>) -> Result<Described, String> {
     let said = |key: &str| pax.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_slice());
     let number = |key: &str, field: std::io::Result<u64>| -> Result<u64, String> {
         match said(key) {
@@ -259,6 +260,9 @@ pub(super) fn describe(
             None => field.map_err(|_| format!("an unreadable {key}")),
         }
     };
+    if pax.iter().any(|(key, _)| key.starts_with("GNU.sparse.")) {
+        return Err("a sparse file in a form that is not understood: pack it again without --sparse".into());
+    }
     let text = |key: &str, field: Option<&[u8]>| -> Option<std::sync::Arc<str>> {
         let bytes = said(key).or(field)?;
         std::str::from_utf8(bytes).ok().filter(|t| !t.is_empty()).map(Into::into)
@@ -285,7 +289,11 @@ pub(super) fn describe(
         Some(text) => std::str::from_utf8(text).ok().and_then(parse_time).ok_or("an unreadable time")?,
         None => Mtime { seconds: header.mtime().map_err(|_| "an unreadable time")? as i64, nanos: 0 },
     };
-    let xattrs: Vec<Xattr> = pax.iter().filter_map(|(key, value)| Some((key.strip_prefix(XATTR)?.as_bytes().to_vec(), value.clone()))).collect();
+    let attribute = |(key, value): &(String, Vec<u8>)| match acl::decode(key, value) {
+        Some((name, value)) => Some((name.into(), value)),
+        None => Some((key.strip_prefix(XATTR)?.into(), value.clone())),
+    };
+    let xattrs: Vec<Xattr> = pax.iter().filter_map(attribute).collect();
     let meta = Meta {
         mode: header.mode().map_err(|_| "unreadable permissions")? & 0o7777,
         uid: u32::try_from(number("uid", header.uid())?).map_err(|_| "an absurd owner")?,

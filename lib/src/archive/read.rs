@@ -8,16 +8,31 @@ use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::tree::Digest;
 use flate2::bufread::GzDecoder;
+use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+/// Names, times and digests keep an index from shrinking more than this, so a large one that does is a bomb. Sixty thousand names of one
+/// file, the least that can be said sixty thousand times, shrink to a ninetieth.
+const BEST_INDEX_RATIO: u64 = 500;
+
+/// An index of this size harms nobody, whatever it came out of.
+const HARMLESS_INDEX: u64 = 32 << 20;
+
+/// How far from the end of the file a footer is looked for.
+const FARTHEST_FOOTER: u64 = 64 << 10;
 
 /// An archive in this format, open for reading, with a shared lock on it so that nobody removes it meanwhile.
 #[derive(Debug)]
 pub struct Archive {
     file: File,
     path: PathBuf,
+    /// Up to and with the footer.
     length: u64,
+    /// Bytes behind the footer.
+    trailing: u64,
     /// Where the index begins: every piece lies before it.
     end: u64,
 }
@@ -28,15 +43,35 @@ impl Archive {
     /// # Errors
     /// [`Error::Path`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Option<Archive>> {
-        let file = File::open(path).named("read", path)?;
+        // A pipe would keep us waiting for somebody to write to it.
+        let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).named("read", path)?;
+        let about = file.metadata().named("look at", path)?;
+        if !about.is_file() {
+            return Err(io::Error::other("not a file")).named("read", path);
+        }
         disk::Lock::shared(&file, path)?;
-        let length = file.metadata().named("look at", path)?.len();
+        let length = about.len();
         if length < footer::LENGTH {
             return Ok(None);
         }
-        let start = length - footer::LENGTH;
-        let last = disk::read_at(&file, path, start, footer::LENGTH as usize)?;
-        Ok(footer::decode(&last).filter(|end| *end < start).map(|end| Archive { file, path: path.to_owned(), length, end }))
+        let last = disk::read_at(&file, path, length - footer::LENGTH, footer::LENGTH as usize)?;
+        let found = match footer::decode(&last) {
+            Some(end) => Some((length - footer::LENGTH, end)),
+            // A line break or padding behind an archive hides its footer, and harms nothing else.
+            None => {
+                let from = length.saturating_sub(FARTHEST_FOOTER);
+                footer::find_last(&disk::read_at(&file, path, from, (length - from) as usize)?).map(|(at, end)| (from + at as u64, end))
+            }
+        };
+        Ok(found.filter(|(start, end)| end < start).map(|(start, end)| {
+            let whole = start + footer::LENGTH;
+            Archive { file, path: path.to_owned(), length: whole, trailing: length - whole, end }
+        }))
+    }
+
+    /// How many bytes stand behind its end, where nothing belongs.
+    pub fn trailing(&self) -> u64 {
+        self.trailing
     }
 
     /// Where it is.
@@ -44,7 +79,7 @@ impl Archive {
         &self.path
     }
 
-    /// How long it is.
+    /// How long it is, without what stands behind its end.
     pub fn length(&self) -> u64 {
         self.length
     }
@@ -108,7 +143,13 @@ impl Archive {
         stream.read_exact(&mut block).map_err(|e| self.damaged(&e.to_string()))?;
         let described = header::decode(&mut &block[..]).map_err(|why| self.damaged(&why))?;
         match described {
-            Some(index) if index.name == INDEX_NAME.as_bytes() && index.kind.word() == "file" => Ok((stream, index.kind.size())),
+            Some(index) if index.name == INDEX_NAME.as_bytes() && index.kind.word() == "file" => {
+                let (size, packed) = (index.kind.size(), self.length - footer::LENGTH - self.end);
+                if size > packed.saturating_mul(BEST_INDEX_RATIO).max(HARMLESS_INDEX) {
+                    return Err(self.damaged(&format!("{size} bytes of it cannot have come out of {packed}")));
+                }
+                Ok((stream, size))
+            }
             _ => Err(self.damaged("the footer leads somewhere else")),
         }
     }

@@ -129,40 +129,44 @@ impl Checker<'_> {
         if packed.is_empty() && padding == 0 && expected.is_empty() {
             return;
         }
-        // Memory follows what really comes out; the limit only keeps a bomb from going on.
-        let limit = padding + (count + 1) * header::LONGEST;
-        let used = self.unpacker.unpack_any(packed, limit, &mut self.headers);
-        if used != Some(packed.len()) {
-            damage.push(damaged(&place, "header", "the headers here cannot be inflated".to_owned()));
-            return;
-        }
-        let blocks = self.headers.get(padding..).filter(|_| self.headers[..padding.min(self.headers.len())].iter().all(|byte| *byte == 0));
-        let Some(mut blocks) = blocks else {
-            damage.push(damaged(&place, "header", "the padding before the headers is not empty".to_owned()));
-            return;
-        };
-        for entry in expected {
-            let path = &entry.node.path;
-            match header::decode(&mut blocks) {
-                Ok(Some(said)) => {
-                    if let Some(why) = self.disagreement(entry, said) {
-                        damage.push(damaged(path, "header", why));
+        // Many headers are several members, each of a size that no memory minds: a bomb ends here.
+        let limit = padding + header::TOGETHER + 2 * header::LONGEST;
+        let (mut packed, mut padding, mut expected) = (packed, padding, expected.iter());
+        loop {
+            let Some(used) = self.unpacker.unpack_any(packed, limit, &mut self.headers) else {
+                damage.push(damaged(&place, "header", "the headers here cannot be inflated".to_owned()));
+                return;
+            };
+            packed = &packed[used..];
+            let Some((_, mut blocks)) = self.headers.split_at_checked(padding).filter(|(zeros, _)| zeros.iter().all(|byte| *byte == 0)) else {
+                damage.push(damaged(&place, "header", "the padding before the headers is not empty".to_owned()));
+                return;
+            };
+            padding = 0;
+            while !blocks.is_empty() {
+                match (header::decode(&mut blocks), expected.next()) {
+                    (Ok(Some(said)), Some(entry)) => {
+                        if let Some(why) = self.disagreement(entry, said) {
+                            damage.push(damaged(&entry.node.path, "header", why));
+                        }
                     }
-                }
-                Ok(None) => {
-                    damage.push(damaged(path, "header", "it stands in the index only".to_owned()));
-                    return;
-                }
-                Err(why) => {
-                    damage.push(damaged(path, "header", why));
-                    return;
+                    (Ok(Some(said)), None) => {
+                        damage.push(damaged(&place, "header", format!("'{}' is not in the index", said.name.escape_ascii())));
+                        return;
+                    }
+                    (Err(why), entry) => {
+                        damage.push(damaged(entry.map_or(&place, |entry| &entry.node.path), "header", why));
+                        return;
+                    }
+                    (Ok(None), _) => break,
                 }
             }
+            if packed.is_empty() {
+                break;
+            }
         }
-        if !blocks.is_empty() {
-            let name = header::decode(&mut blocks).ok().flatten().map(|said| said.name.escape_ascii().to_string());
-            let why = name.map_or("something that is not in the index".to_owned(), |name| format!("'{name}' is not in the index"));
-            damage.push(damaged(&place, "header", why));
+        if let Some(entry) = expected.next() {
+            damage.push(damaged(&entry.node.path, "header", "it stands in the index only".to_owned()));
         }
     }
 

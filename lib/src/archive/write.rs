@@ -7,6 +7,7 @@ use super::{CHUNK, INDEX_NAME, LEVEL, footer, header};
 use crate::digest::{self, Hasher, Tee};
 use crate::disk;
 use crate::error::{Error, Named, Result};
+use crate::record::RecordPath;
 use crate::scope::Found;
 use crate::tree::{Digest, Kind};
 use flate2::write::GzEncoder;
@@ -55,14 +56,12 @@ pub struct Source<'a> {
 /// What was written.
 #[derive(Debug)]
 pub struct Written {
-    /// The index, as it stands in the archive.
+    /// The index, as it stands in the archive; its head names files that kept changing while they were read.
     pub index: Index,
     /// The archive's length.
     pub archive_bytes: u64,
     /// SHA-256 of the index's JSON.
     pub sha256_toc: Digest,
-    /// Files that kept changing while they were read; what was captured of them may be torn.
-    pub unstable: Vec<PathBuf>,
     /// Files that were gone when their turn came.
     pub vanished: Vec<PathBuf>,
 }
@@ -130,8 +129,9 @@ pub fn write(
     });
     wrote?;
     let (unstable, vanished) = read?;
+    writer.index.head.snapshot.unstable = unstable.iter().map(RecordPath::new).collect();
     let (archive_bytes, sha256_toc, index) = writer.finish()?;
-    Ok(Written { index, archive_bytes, sha256_toc, unstable, vanished })
+    Ok(Written { index, archive_bytes, sha256_toc, vanished })
 }
 
 /// What the reading thread sends on, in order.
@@ -229,13 +229,28 @@ enum Attempt {
     Done,
     Changed,
     Vanished,
+    /// Something that is no file has its name now: it is left out, and named as unstable.
+    Replaced,
 }
 
 impl Reader<'_> {
     fn run(&mut self, source: Source<'_>) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         let base = disk::open_dir(source.base)?;
         let (mut unstable, mut vanished) = (Vec::new(), Vec::new());
-        for found in source.entries {
+        // A file with several names may lose the first one meanwhile: the next one then stands for it.
+        let mut heirs: HashMap<PathBuf, PathBuf> = HashMap::new();
+        for mut found in source.entries {
+            if let Kind::Hardlink { target } = &mut found.node.kind
+                && vanished.contains(target)
+            {
+                match heirs.get(target) {
+                    Some(heir) => target.clone_from(heir),
+                    None => {
+                        heirs.insert(target.clone(), found.node.path.clone());
+                        found.node.kind = Kind::File { size: 0 };
+                    }
+                }
+            }
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted("the unfinished archive is removed".into()));
             }
@@ -245,8 +260,13 @@ impl Reader<'_> {
                 for attempt in 1..=TRIES {
                     match self.file(&base, &full, found.clone(), copy, attempt == TRIES)? {
                         Attempt::Done => break,
-                        Attempt::Vanished => {
+                        gone @ (Attempt::Vanished | Attempt::Replaced) => {
+                            // Nor can it be an heir then.
+                            heirs.retain(|_, heir| *heir != found.node.path);
                             vanished.push(found.node.path.clone());
+                            if let Attempt::Replaced = gone {
+                                unstable.push(found.node.path.clone());
+                            }
                             break;
                         }
                         Attempt::Changed if attempt == TRIES => unstable.push(found.node.path.clone()),
@@ -254,20 +274,10 @@ impl Reader<'_> {
                     }
                 }
             } else {
-                // A hard link whose file has vanished would point nowhere.
-                if let Kind::Hardlink { target } = &found.node.kind
-                    && vanished.contains(target)
-                {
-                    vanished.push(found.node.path);
-                    continue;
-                }
-                header::encode(self.top, &found.node, &mut self.pending);
-                self.send(Event::Entry(Box::new(entry(found, None))), 0)?;
+                self.begin(found, None)?;
             }
         }
-        let rest = std::mem::take(&mut self.pending);
-        let weight = rest.len();
-        self.send(Event::Header(rest), weight)?;
+        self.headers()?;
         self.flush()?;
         Ok((unstable, vanished))
     }
@@ -283,11 +293,12 @@ impl Reader<'_> {
         let mut file = match opened {
             Ok(file) => File::from(file),
             Err(rustix::io::Errno::NOENT) => return Ok(Attempt::Vanished),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR | rustix::io::Errno::NXIO) => return Ok(Attempt::Replaced),
             Err(e) => return Err(e).named("read", full),
         };
         let before = rustix::fs::fstat(&file).named("look at", full)?;
         let (now, identity) = disk::describe(found.node.path.clone(), &before);
-        let Kind::File { size } = now.kind else { return Ok(Attempt::Changed) };
+        let Kind::File { size } = now.kind else { return Ok(Attempt::Replaced) };
         if copy.is_none() {
             // Permissions and owner may have changed since the walk; names and attributes are asked once.
             let meta = std::mem::take(&mut found.node.meta);
@@ -304,13 +315,14 @@ impl Reader<'_> {
             let mut content = Vec::with_capacity(size as usize + 1);
             (&mut file).take(CHUNK as u64 + 1).read_to_end(&mut content).named("read", full)?;
             let stable = content.len() as u64 == size && unchanged(&file)?;
-            if !stable && (!last_try || content.len() > CHUNK) {
+            if !stable && !last_try {
                 return Ok(Attempt::Changed);
             }
+            // One that grows and grows is kept as far as it was when it was opened.
+            content.truncate(CHUNK);
             let size = content.len() as u64;
             found.node.kind = Kind::File { size };
-            header::encode(self.top, &found.node, &mut self.pending);
-            self.send(Event::Entry(Box::new(entry(found, sqlite))), 0)?;
+            self.begin(found, sqlite)?;
             if !content.is_empty() {
                 self.content(content)?;
                 self.pending.resize(header::padding(size), 0);
@@ -320,9 +332,8 @@ impl Reader<'_> {
 
         let before_this = self.pending.clone();
         found.node.kind = Kind::File { size };
-        header::encode(self.top, &found.node, &mut self.pending);
         self.send(Event::Mark, 0)?;
-        self.send(Event::Entry(Box::new(entry(found, sqlite))), 0)?;
+        self.begin(found, sqlite)?;
         let mut hasher = Hasher::default();
         let mut left = size;
         let mut whole = true;
@@ -351,14 +362,26 @@ impl Reader<'_> {
         Ok(if stable { Attempt::Done } else { Attempt::Changed })
     }
 
+    /// Sends an entry; its headers wait for the next content, but never in such numbers that they fill the memory.
+    fn begin(&mut self, found: Found, sqlite: Option<Digest>) -> Result<()> {
+        if self.pending.len() >= header::TOGETHER {
+            self.headers()?;
+        }
+        header::encode(self.top, &found.node, &mut self.pending);
+        self.send(Event::Entry(Box::new(entry(found, sqlite))), 0)
+    }
+
+    /// Sends the waiting headers.
+    fn headers(&mut self) -> Result<()> {
+        let headers = std::mem::take(&mut self.pending);
+        let weight = headers.len();
+        if weight > 0 { self.send(Event::Header(headers), weight) } else { Ok(()) }
+    }
+
     /// Sends the waiting headers, then a piece of content.
     fn content(&mut self, piece: Vec<u8>) -> Result<()> {
         (self.progress)(piece.len() as u64);
-        let headers = std::mem::take(&mut self.pending);
-        if !headers.is_empty() {
-            let weight = headers.len();
-            self.send(Event::Header(headers), weight)?;
-        }
+        self.headers()?;
         let weight = piece.len();
         self.send(Event::Content(piece), weight)
     }
@@ -473,5 +496,84 @@ impl Writer<'_> {
         self.to.write_all(&footer::encode(start)).named("write", self.path)?;
         let archive_bytes = self.to.stream_position().named("write", self.path)?;
         Ok((archive_bytes, sha256_toc, self.index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Archive;
+    use super::*;
+    use crate::archive::FORMAT;
+    use crate::scope::{Patterns, walk};
+    use std::fs;
+
+    fn written(base: &Path, entries: Vec<Found>) -> (tempfile::TempDir, Archive, Index) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tar.gz");
+        let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        let head = Head { format: FORMAT, top: "top".into(), ..Head::default() };
+        let source = Source { base, entries, copies: HashMap::new() };
+        write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
+        let archive = Archive::open(&path).unwrap().unwrap();
+        let (index, _) = archive.index().unwrap();
+        let damage = archive.verify(&index, &|_| ()).unwrap().damage;
+        assert!(damage.is_empty(), "{damage:?}");
+        (folder, archive, index)
+    }
+
+    fn entries(base: &Path) -> Vec<Found> {
+        walk(base, &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap().entries
+    }
+
+    #[test]
+    fn a_file_that_loses_its_first_name_keeps_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join("data").join(name);
+        fs::create_dir(at("")).unwrap();
+        fs::write(at("a"), "content").unwrap();
+        for name in ["b", "c", "d"] {
+            fs::hard_link(at("a"), at(name)).unwrap();
+        }
+        let entries = entries(dir.path());
+        fs::remove_file(at("a")).unwrap();
+        fs::remove_file(at("b")).unwrap();
+        let (_folder, archive, index) = written(dir.path(), entries);
+        let found: Vec<_> = index.entries.iter().map(|e| (e.node.path.to_str().unwrap(), e.node.kind.clone())).collect();
+        assert_eq!(found[2..], [("data/c", Kind::File { size: 7 }), ("data/d", Kind::Hardlink { target: "data/c".into() })]);
+        let mut content = Vec::new();
+        archive.content(&index, &index.entries[2], &mut |piece| Ok(content.extend_from_slice(piece))).unwrap();
+        assert_eq!(content, b"content");
+    }
+
+    #[test]
+    fn a_name_that_is_something_else_by_now_is_left_out_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        fs::write(dir.path().join("data/a"), "content").unwrap();
+        let entries = entries(dir.path());
+        fs::remove_file(dir.path().join("data/a")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", dir.path().join("data/a")).unwrap();
+        let (_folder, _, index) = written(dir.path(), entries);
+        assert_eq!(index.entries.len(), 2);
+        assert_eq!(index.head.snapshot.unstable, [RecordPath::new("data/a")]);
+    }
+
+    #[test]
+    fn many_headers_in_a_row_are_many_members() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        for number in 0..1500 {
+            std::os::unix::fs::symlink("x", dir.path().join(format!("data/{number}"))).unwrap();
+        }
+        let (_folder, archive, index) = written(dir.path(), entries(dir.path()));
+        assert_eq!(index.entries.len(), 1502);
+        let packed = archive.region(0, archive.end()).unwrap();
+        let mut members = packed.as_slice();
+        let (mut unpacker, mut headers) = (super::super::member::Unpacker::new(), Vec::new());
+        for _ in 0..2 {
+            let used = unpacker.unpack_any(members, header::TOGETHER + 4096, &mut headers).unwrap();
+            members = &members[used..];
+        }
+        assert!(members.len() < packed.len() / 2, "{} of {} bytes are left after two", members.len(), packed.len());
     }
 }

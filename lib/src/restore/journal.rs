@@ -181,9 +181,12 @@ impl Journal {
 /// # Errors
 /// [`Error::Other`] saying how to finish it.
 pub fn refuse_while_pending(root: &Path) -> Result<()> {
-    match Journal::read(&Journal::pending(root))? {
-        None => Ok(()),
-        Some(journal) => {
+    match Journal::read(&Journal::pending(root)) {
+        Ok(None) => Ok(()),
+        // Recovering is not what was asked for here.
+        Err(Error::RecoverFirst(why)) => Err(Error::Other(why)),
+        Err(e) => Err(e),
+        Ok(Some(journal)) => {
             Err(Error::Other(format!("rollback {} of {} is unfinished: run eco-restore --recover first", journal.restore.id, root.display())))
         }
     }

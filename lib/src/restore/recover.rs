@@ -2,7 +2,6 @@
 
 use super::journal::{Journal, Phase};
 use super::run::Run;
-use super::swap::{self, Side};
 use super::{Ecosystem, Stage};
 use crate::error::{Error, Result};
 use crate::record::Restore;
@@ -29,10 +28,8 @@ pub fn recover(eco: &Ecosystem, control: bool, stage: &mut Stage<'_>) -> Result<
             let why = run.journal.restore.error.clone().unwrap_or_else(|| "interrupted while going back".into());
             run.backward(&why).map(Some)
         }
-        Phase::Reverted => {
-            swap::swap(&eco.root, &run.journal, Side::Old)?;
-            run.finish_revert().map(Some)
-        }
+        // The tree from before is back for good; what was staged may be half removed already.
+        Phase::Reverted => run.finish_revert().map(Some),
         Phase::Committed => run.finish_commit().map(Some),
     }
 }

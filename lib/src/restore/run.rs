@@ -1,11 +1,11 @@
 //! The order of steps, from the plan to the commit or the way back.
 
-use super::journal::{Journal, Memory, Phase};
+use super::journal::{Journal, Memory, Pair, Phase};
 use super::stage::{self, Point};
 use super::swap::{self, Side};
 use super::{Ecosystem, Stage, live};
 use crate::disk;
-use crate::error::{Error, Exit, Named, Result};
+use crate::error::{Error, Exit, Result};
 use crate::health;
 use crate::record::{Plan, Restore, Scope};
 use crate::scope::OURS;
@@ -14,6 +14,7 @@ use crate::store::Stored;
 use crate::time::{Timestamp, seconds_between};
 use crate::verdict::Verdict;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -104,12 +105,14 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
     journal.unit = matches!(order.scope, Scope::Module(_)).then(|| order.scope.clone());
     journal.carry = point.carry();
+    // What is on either side is noted when it is staged; until then the paths say where a trial may have been interrupted.
+    journal.pairs = point.roots.iter().map(|root| Pair::new(root, None, None)).collect();
     journal.carry_from = carry_from;
     if let Some(note) = note {
         stage.report(&order.id, "compare", None, Some(note), began);
     }
     let mut run = Run { eco, stage, journal, began, downtime: None };
-    match run.prepare(&point, weight).and_then(|()| run.stop()) {
+    match run.prepare(&point, weight).map_err(full_is_refused).and_then(|()| run.stop()) {
         Ok(()) => run.forward().map(Some),
         Err(e @ Error::RecoverFirst(_)) => Err(e),
         Err(e) => {
@@ -160,6 +163,14 @@ pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -
     ran.map(|()| Some(record))
 }
 
+/// A disk that fills up while the new tree is staged is no failure half-way: nothing was changed.
+fn full_is_refused(e: Error) -> Error {
+    match &e {
+        Error::Path { source, .. } if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Error::Refused(e.to_string()),
+        _ => e,
+    }
+}
+
 fn how_controlled(eco: &Ecosystem, asked: bool) -> String {
     match (asked, eco.service.can_stop(), eco.service.can_start()) {
         (false, ..) => "the service is neither stopped nor started (--no-control)".into(),
@@ -201,11 +212,13 @@ impl Run<'_, '_> {
         let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
         let folder = self.journal.folder(root);
         let tree = folder.join("tree");
-        self.journal.enter(root, Phase::Staging)?;
+        let journal = &mut self.journal;
         self.stage.step(&id, "preflight", || {
+            stage::room(root, weight)?;
+            journal.enter(root, Phase::Staging)?;
             disk::private_dir(&folder)?;
             disk::private_dir(&tree)?;
-            stage::preflight(root, &folder, &point.roots, weight)?;
+            stage::preflight(root, &folder, &point.roots)?;
             Ok(((), None))
         })?;
         // Opened before anything is written: errors of late writes are reported to whoever held it open (Linux 5.8 and later).
@@ -226,12 +239,8 @@ impl Run<'_, '_> {
         self.stage.go_on()?;
         self.journal.pairs = point.pairs(root, &tree)?;
         for pair in &self.journal.pairs {
-            // A root that is new here needs its folders above, and one that goes needs a place to go.
-            let (here, there) = (live(root, &pair.path()), tree.join(pair.path()));
-            for above in [disk::parent(&here), disk::parent(&there)] {
-                fs::create_dir_all(above).named("create the folder", above)?;
-                disk::sync_dir(above)?;
-            }
+            // A root that goes needs a place to go.
+            disk::create_dirs(disk::parent(&tree.join(pair.path())))?;
         }
         self.journal.enter(&eco.root, Phase::Staged)
     }
@@ -298,6 +307,7 @@ impl Run<'_, '_> {
             }
         }
         if self.journal.restore.undoes.is_none() {
+            stage::clear_trials(&root, &self.journal)?;
             disk::remove_tree(&self.journal.folder(&root))?;
         }
         if self.journal.phase >= Phase::Staging && Journal::pending(&root).exists() {
@@ -320,7 +330,7 @@ impl Run<'_, '_> {
             self.stage.step(&id, "swap", || swap::swap(&root, journal, Side::New).map(|()| ((), None)))?;
             self.journal.enter(&root, Phase::Swapped)?;
         }
-        self.carry()?;
+        self.carry(Side::New)?;
         self.journal.enter(&root, Phase::Carried)?;
         let mut failed = self.start();
         self.end_downtime();
@@ -337,11 +347,11 @@ impl Run<'_, '_> {
         }
     }
 
-    fn carry(&mut self) -> Result<()> {
+    fn carry(&mut self, side: Side) -> Result<()> {
         let (root, id) = (self.eco.root.clone(), self.id());
         let journal = &self.journal;
         let moved = self.stage.step(&id, "carry", || {
-            let moved = swap::carry(&root, journal)?;
+            let moved = swap::carry(&root, journal, side)?;
             Ok((moved, Some(format!("{moved} preserved or excluded paths stay as they were"))))
         })?;
         self.journal.restore.preserved = Some(self.journal.restore.preserved.unwrap_or(0).max(moved));
@@ -427,7 +437,7 @@ impl Run<'_, '_> {
         }
         let journal = &self.journal;
         self.stage.step(&id, "swap-back", || swap::swap(&root, journal, Side::Old).map(|()| ((), None)))?;
-        self.carry()?;
+        self.carry(Side::Old)?;
         self.journal.enter(&root, Phase::Reverted)?;
         self.finish_revert()
     }

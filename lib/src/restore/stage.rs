@@ -2,7 +2,7 @@
 //! live one, flushed, and read back.
 
 use super::Ecosystem;
-use super::journal::{Object, Pair};
+use super::journal::{Journal, Object, Pair};
 use crate::archive::{Archive, Content, Extracted, Foreign, Index, extract};
 use crate::compare::{self, Aside, within};
 use crate::disk;
@@ -200,26 +200,33 @@ fn forget_cached(base: &Path, walked: &Walk) -> Result<()> {
     Ok(())
 }
 
-/// Everything that can be found out before the service is stopped: room for a second tree, and whether each root can change places
-/// with one beside it, tried with two empty folders in the very same places.
+/// Whether there is room for a second tree. Asked before anything is written.
 ///
 /// # Errors
-/// [`Error::Refused`] saying what is in the way.
-pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf], weight: (u64, u64)) -> Result<()> {
-    let (bytes, inodes) = disk::free_space(folder)?;
+/// [`Error::Refused`] saying how much is missing.
+pub(super) fn room(root: &Path, weight: (u64, u64)) -> Result<()> {
+    let (bytes, inodes) = disk::free_space(root)?;
     // A tenth more than the content: folders, and blocks that are not full.
     let (need, entries) = (weight.0 + weight.0 / 10 + weight.1 * 4096, weight.1 + 16);
     if bytes < need {
         return Err(Error::Refused(format!(
             "no room to stage the tree: {} MiB are needed in {}, {} are free",
             need >> 20,
-            folder.display(),
+            root.display(),
             bytes >> 20
         )));
     }
     if inodes < entries {
-        return Err(Error::Refused(format!("no room to stage the tree: {entries} inodes are needed in {}, {inodes} are free", folder.display())));
+        return Err(Error::Refused(format!("no room to stage the tree: {entries} inodes are needed in {}, {inodes} are free", root.display())));
     }
+    Ok(())
+}
+
+/// Whether each root can change places with one beside it, tried with two empty folders in the very same places.
+///
+/// # Errors
+/// [`Error::Refused`] saying what is in the way.
+pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf]) -> Result<()> {
     for path in roots {
         let live = root.join(path);
         if let Some(stat) = disk::stat(&live)?
@@ -227,10 +234,8 @@ pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf], weight: (
         {
             return Err(Error::Refused(format!("{} is a symbolic link: roots that are links cannot change places", live.display())));
         }
-        // Folders above a root that are gone are made again, as empty ones.
-        let above = disk::parent(&live);
-        fs::create_dir_all(above).named("create the folder", above)?;
-        trial(above, folder).map_err(|why| Error::Refused(format!("{} cannot change places with a staged one: {why}", live.display())))?;
+        trial(place_of_trial(&live), folder)
+            .map_err(|why| Error::Refused(format!("{} cannot change places with a staged one: {why}", live.display())))?;
         if is_mount_point(&live)? {
             return Err(Error::Refused(format!("{} is a mount point, which cannot change places", live.display())));
         }
@@ -238,17 +243,44 @@ pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf], weight: (
     Ok(())
 }
 
+/// Where a root stands; of one whose folders are gone as well, the first that is there.
+fn place_of_trial(live: &Path) -> &Path {
+    live.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(live)
+}
+
 fn trial(above: &Path, folder: &Path) -> std::result::Result<(), String> {
     let said = |e: std::io::Error| e.to_string();
-    let name = format!(".eco-trial-{}", std::process::id());
-    let (here, there) = (above.join(&name), folder.join(&name));
-    let tried = fs::create_dir(&here)
-        .and_then(|()| fs::create_dir(&there))
-        .map_err(said)
-        .and_then(|()| disk::exchange(&here, &there).map_err(|e| said(e.into())));
-    let _ = fs::remove_dir(&there);
-    let _ = fs::remove_dir(&here);
-    tried
+    let (here, there) = trial_folders(above, folder);
+    disk::keeping_times([above], || {
+        let tried = fs::create_dir(&here)
+            .and_then(|()| fs::create_dir(&there))
+            .map_err(said)
+            .and_then(|()| disk::exchange(&here, &there).map_err(|e| said(e.into())));
+        let _ = fs::remove_dir(&there);
+        let _ = fs::remove_dir(&here);
+        tried
+    })
+}
+
+fn trial_folders(above: &Path, folder: &Path) -> (PathBuf, PathBuf) {
+    let name = format!(".eco-trial-{}", folder.file_name().unwrap_or_default().display());
+    (above.join(&name), folder.join(&name))
+}
+
+/// Removes what a trial left in the live tree when it was killed.
+///
+/// # Errors
+/// [`Error::Path`].
+pub(super) fn clear_trials(root: &Path, journal: &Journal) -> Result<()> {
+    for pair in &journal.pairs {
+        let live = root.join(pair.path());
+        let above = place_of_trial(&live);
+        let (here, _) = trial_folders(above, &journal.folder(root));
+        if here.is_dir() {
+            disk::keeping_times([above], || fs::remove_dir(&here)).named("remove", &here)?;
+        }
+    }
+    Ok(())
 }
 
 fn is_mount_point(path: &Path) -> Result<bool> {

@@ -4,6 +4,7 @@
 use super::journal::{Journal, Object, Pair};
 use crate::disk;
 use crate::error::{Error, Named, Result};
+use crate::record::RecordPath;
 use crate::scope::Patterns;
 use crate::tree::Mtime;
 use rustix::fs::CWD;
@@ -49,23 +50,31 @@ fn swap_one(pair: &Pair, live: &Path, aside: &Path, side: Side) -> Result<()> {
             "{path} is neither the tree from before nor the staged one: somebody else has moved it; nothing more was changed"
         )));
     }
-    match (here, there) {
+    if there.is_some() {
+        // A root that is new here may need the folders above it.
+        disk::create_dirs(disk::parent(live))?;
+    }
+    disk::keeping_times([disk::parent(live)], || match (here, there) {
         (Some(_), Some(_)) => disk::exchange(live, aside).named("exchange", live),
         (None, Some(_)) => disk::rename_to_free(aside, live).named("put into place", live),
         (Some(_), None) => disk::rename_to_free(live, aside).named("set aside", live),
         (None, None) => Ok(()),
-    }
+    })
 }
 
 /// Moves preserved and excluded paths from the side that was live to the one that is live now, as they are at this moment, and
-/// says how many. Run after [`swap`], in either direction; what was moved already is not there any more.
+/// says how many. Run after [`swap`] to the same side; what was moved already is not there any more.
 ///
 /// # Errors
 /// [`Error::Path`] when something cannot be moved; running it again goes on.
-pub(super) fn carry(root: &Path, journal: &Journal) -> Result<u64> {
+pub(super) fn carry(root: &Path, journal: &Journal, side: Side) -> Result<u64> {
     let patterns = Patterns::new(&journal.carry).map_err(Error::Config)?;
     let mut places: BTreeSet<(PathBuf, bool)> = journal.carry_from.iter().map(|path| (path.to_path(), false)).collect();
     places.extend(journal.carry.iter().filter_map(|pattern| beginning(pattern)).map(|folder| (folder, true)));
+    if side == Side::Old {
+        // The new tree was live for a while and is about to go: what it gained may be anywhere in it.
+        places = journal.pairs.iter().map(|pair| (pair.path(), true)).collect();
+    }
     let mut moved = 0;
     for pair in journal.pairs.iter().filter(|pair| pair.old.is_some() && pair.new.is_some()) {
         for (folder, deep) in &places {
@@ -77,6 +86,29 @@ pub(super) fn carry(root: &Path, journal: &Journal) -> Result<u64> {
         }
     }
     Ok(moved)
+}
+
+/// The folders of the live tree that hold paths to be carried, found while the service still runs.
+///
+/// # Errors
+/// [`Error::Path`] when the live tree cannot be listed.
+pub(super) fn carried_from(root: &Path, journal: &Journal) -> Result<Vec<RecordPath>> {
+    let patterns = Patterns::new(&journal.carry).map_err(Error::Config)?;
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = journal.pairs.iter().filter(|pair| pair.old.is_some()).map(Pair::path).collect();
+    while let Some(folder) = folders.pop() {
+        let path = root.join(&folder);
+        if !fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+            continue;
+        }
+        let names = disk::names(disk::open_dir(&path)?.as_fd(), &path)?;
+        let (carried, others): (Vec<PathBuf>, Vec<PathBuf>) = names.iter().map(|name| folder.join(name)).partition(|path| patterns.match_path(path));
+        if !carried.is_empty() {
+            found.push(RecordPath::new(&folder));
+        }
+        folders.extend(others);
+    }
+    Ok(found)
 }
 
 /// The folder that a pattern cannot leave: its names up to the first with a wildcard. Patterns that begin with one match
@@ -116,22 +148,15 @@ fn carry_folder(root: &Path, journal: &Journal, patterns: &Patterns, folder: &Pa
 fn carry_one(from: &Path, to: &Path, name: &OsStr) -> Result<()> {
     make_like(from, to)?;
     let (source, destination) = (from.join(name), to.join(name));
-    let times = [from, to].map(|folder| (folder, mtime(folder)));
-    let done = match disk::rename_to_free(&source, &destination) {
+    let done = disk::keeping_times([from, to], || match disk::rename_to_free(&source, &destination) {
         // The snapshot's copy of a preserved path was staged because its folder was missing; the live one wins.
         Err(rustix::io::Errno::EXIST) => disk::exchange(&source, &destination),
         other => other,
-    };
-    done.named("carry over", &destination)?;
-    for (folder, time) in times {
-        if let Some(time) = time {
-            disk::set_mtime(CWD, folder, time).named("set the time of", folder)?;
-        }
-    }
-    Ok(())
+    });
+    done.named("carry over", &destination)
 }
 
-/// A folder that only the other side has is made here too, with its owner and permissions.
+/// A folder that only the other side has is made here too, with its owner, permissions and time.
 fn make_like(from: &Path, to: &Path) -> Result<()> {
     if to.is_dir() {
         return Ok(());
@@ -140,20 +165,17 @@ fn make_like(from: &Path, to: &Path) -> Result<()> {
         make_like(there, above)?;
     }
     let like = fs::metadata(from).named("look at", from)?;
-    fs::DirBuilder::new().mode(0o700).create(to).named("create the folder", to)?;
+    disk::keeping_times([disk::parent(to)], || fs::DirBuilder::new().mode(0o700).create(to)).named("create the folder", to)?;
     chown(to, Some(like.uid()), Some(like.gid())).named("set the owner of", to)?;
-    fs::set_permissions(to, fs::Permissions::from_mode(like.mode() & 0o7777)).named("set the permissions of", to)
-}
-
-fn mtime(folder: &Path) -> Option<Mtime> {
-    let meta = fs::metadata(folder).ok()?;
-    Some(Mtime { seconds: meta.mtime(), nanos: meta.mtime_nsec() as u32 })
+    fs::set_permissions(to, fs::Permissions::from_mode(like.mode() & 0o7777)).named("set the permissions of", to)?;
+    let mtime = Mtime { seconds: like.mtime(), nanos: like.mtime_nsec() as u32 };
+    disk::set_mtime(CWD, to, mtime).named("set the time of", to)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{RecordPath, Restore};
+    use crate::record::Restore;
     use crate::time::Timestamp;
 
     /// `data` with a preserved `data/metrics`, and a staged `data` beside it.
@@ -185,15 +207,15 @@ mod tests {
         let root = dir.path();
         swap(root, &journal, Side::New).unwrap();
         swap(root, &journal, Side::New).unwrap();
-        assert_eq!(carry(root, &journal).unwrap(), 2);
-        assert_eq!(carry(root, &journal).unwrap(), 0);
+        assert_eq!(carry(root, &journal, Side::New).unwrap(), 2);
+        assert_eq!(carry(root, &journal, Side::New).unwrap(), 0);
         let seen = ["data/state", "data/metrics/today", "data/x.tmp", ".eco/r/tree/data/state"].map(|path| read(&dir, path));
         assert_eq!(seen, ["good", "one\ntwo\n", "cache", "broken"]);
 
         // And back again: what the metrics gained meanwhile stays.
         fs::write(root.join("data/metrics/later"), "three").unwrap();
         swap(root, &journal, Side::Old).unwrap();
-        assert_eq!(carry(root, &journal).unwrap(), 3);
+        assert_eq!(carry(root, &journal, Side::Old).unwrap(), 3);
         let seen = ["data/state", "data/metrics/today", "data/metrics/later", ".eco/r/tree/data/state"].map(|path| read(&dir, path));
         assert_eq!(seen, ["broken", "one\ntwo\n", "three", "good"]);
     }

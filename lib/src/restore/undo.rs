@@ -3,6 +3,7 @@
 
 use super::journal::{Journal, Object, Pair, Phase};
 use super::run::Run;
+use super::swap;
 use super::{Ecosystem, Stage};
 use crate::error::{Error, Named, Result};
 use crate::record::{Plan, Restore};
@@ -33,7 +34,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry
     };
     let mut journal = Journal::new(stage.now(), record.clone(), note.folder.clone(), control && (eco.service.can_stop() || eco.service.can_start()));
     journal.restore.safety = Some(id.clone());
-    (journal.unit, journal.carry, journal.carry_from) = (None, note.carry.clone(), note.carry_from.clone());
+    journal.carry = note.carry.clone();
     for pair in &note.pairs {
         let path = pair.path();
         let (old, new) = (Object::at(&eco.root.join(&path))?, Object::at(&note.aside(&eco.root, &path))?);
@@ -41,6 +42,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry
             journal.pairs.push(Pair::new(&path, old, new));
         }
     }
+    journal.carry_from = swap::carried_from(&eco.root, &journal)?;
     let plan = Plan {
         restore: id,
         scope: record.scope.clone(),
@@ -73,12 +75,11 @@ fn find(eco: &Ecosystem, which: Option<&str>) -> Result<Journal> {
     };
     let mut notes = Vec::new();
     for folder in folders.into_iter().flatten() {
-        let folder = folder.named("list", &ours)?.path();
-        // The lock and the memory lie beside the folders.
-        if !folder.is_dir() {
+        let folder = folder.named("list", &ours)?;
+        if !folder.file_type().named("look at", folder.path())?.is_dir() {
             continue;
         }
-        match Journal::read(&folder.join("undo")) {
+        match Journal::read(&folder.path().join("undo")) {
             Ok(Some(done)) => notes.push(done),
             Ok(None) => {}
             // Of another rollback, perhaps: the one that is asked for may still be fine.

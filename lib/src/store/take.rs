@@ -4,7 +4,7 @@ use super::{Seal, Store, Stored};
 use crate::archive::{self, Archive, Head, Options, Source};
 use crate::disk;
 use crate::error::{Error, Named, Result};
-use crate::record::{RecordPath, Snapshot};
+use crate::record::Snapshot;
 use crate::scope::{CaptureRules, Patterns, Scopes, walk};
 use crate::sqlite;
 use crate::time::Timestamp;
@@ -65,13 +65,19 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     }
     let (folder, stem) = store.place(taking.kind, taking.time, &taking.id);
     let (folder, path) = match &taking.output {
+        Some(path) if disk::stat(path)?.is_some() => return Err(Error::Usage(format!("{} is there already", path.display()))),
         Some(path) => (disk::parent(path).to_owned(), path.clone()),
         None => {
-            DirBuilder::new().recursive(true).mode(0o700).create(&folder).named("create the folder", &folder)?;
             let path = folder.join(format!("{stem}.tar.gz"));
             (folder, path)
         }
     };
+    if let Some(root) = taking.roots.iter().find(|root| is_within(&folder, &taking.base.join(root))) {
+        return Err(Error::Usage(format!("the archive would lie inside '{}', which it has to hold: {}", root.display(), path.display())));
+    }
+    if taking.output.is_none() {
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).named("create the folder", &folder)?;
+    }
     let draft = Draft::new(&folder, &stem)?;
     let copies = sqlite::copy_databases(taking.base, &mut walked.entries, taking.rules.sqlite, &draft.scratch)?;
     let text = |paths: &[PathBuf]| paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>();
@@ -115,12 +121,22 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     }
     let length = archive.length();
     drop(archive);
-    draft.publish(&path)?;
+    // The verdict first: whoever sees the archive sees that it was verified.
     let seal = Seal { time: taking.time, depth: "data".into(), ok: true, sha256_toc: sha256_toc.to_string(), archive_bytes: length };
     seal.write(&path)?;
-    let mut stored = Stored::describe(written.index.head, &path, length);
-    stored.snapshot.unstable = written.unstable.iter().map(RecordPath::new).collect();
+    draft.publish(&path).inspect_err(|_| {
+        // The error that matters is the one above.
+        let _ = fs::remove_file(Seal::path(&path));
+    })?;
+    let stored = Stored::describe(written.index.head, &path, length);
     Ok(Taken { stored, vanished: written.vanished, sockets: walked.sockets })
+}
+
+/// Whether `folder`, which need not exist yet, lies in the tree at `root`, whatever links lead there.
+fn is_within(folder: &Path, root: &Path) -> bool {
+    let Ok(root) = fs::canonicalize(root) else { return false };
+    let there = folder.ancestors().find_map(|above| fs::canonicalize(if above.as_os_str().is_empty() { Path::new(".") } else { above }).ok());
+    there.is_some_and(|there| there.starts_with(root))
 }
 
 /// An archive in the making: a hidden file that no listing shows, and a hidden folder for copies of databases. Both are gone when
@@ -136,9 +152,14 @@ impl Draft {
         Draft::sweep(folder);
         let path = folder.join(format!(".{stem}.tmp"));
         let scratch = folder.join(format!(".{stem}.tmp.d"));
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&path).named("create", &path)?;
-        // Shared, so that it can be read back; whoever sweeps asks for the exclusive one.
-        flock(&file, FlockOperation::NonBlockingLockShared).named("lock", &path)?;
+        let file = loop {
+            let file = File::options().write(true).create_new(true).mode(0o600).open(&path).named("create", &path)?;
+            // Shared, so that it can be read back; whoever sweeps asks for the exclusive one, and may have done so just before.
+            flock(&file, FlockOperation::LockShared).named("lock", &path)?;
+            if disk::stat(&path)?.is_some() {
+                break file;
+            }
+        };
         let draft = Draft { path, scratch, _lock: file };
         DirBuilder::new().mode(0o700).create(&draft.scratch).named("create the folder", &draft.scratch)?;
         Ok(draft)
@@ -149,14 +170,14 @@ impl Draft {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if !name.starts_with('.') || !name.ends_with(".tmp") {
+            // A verdict that is just being written has no lock.
+            if !name.starts_with('.') || !name.ends_with(".tmp") || name.contains(".verified.") {
                 continue;
             }
             let Ok(file) = File::open(entry.path()) else { continue };
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                // Leftovers that cannot be removed stay hidden and harm nobody.
-                let _ = fs::remove_file(entry.path());
-                let _ = disk::remove_tree(&folder.join(format!("{name}.d")));
+                // Leftovers that cannot be removed stay hidden and harm nobody. The file goes last: it is what the next sweep finds.
+                let _ = disk::remove_tree(&folder.join(format!("{name}.d"))).map(|()| fs::remove_file(entry.path()));
             }
         }
     }
@@ -170,7 +191,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
         let _ = disk::remove_tree(&self.scratch);
+        let _ = fs::remove_file(&self.path);
     }
 }

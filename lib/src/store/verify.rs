@@ -5,7 +5,7 @@ use crate::archive::{Archive, Foreign, file_stem};
 use crate::error::{Error, Result};
 use crate::record::{Damage, RecordPath, Snapshot, Verification};
 use crate::time::Timestamp;
-use crate::tree::{Digest, Kind};
+use crate::tree::Kind;
 use crate::verdict::Verdict;
 use std::path::Path;
 
@@ -30,17 +30,17 @@ pub fn verify(path: &Path, promised: Option<&Snapshot>, depth: Depth, now: Times
     let looked = look(path, promised, depth, progress, &mut found);
     let mut noted = Ok(());
     match looked {
-        Ok(Some((length, digest))) => {
+        Ok(Some((length, promise))) => {
             found.ok = Some(found.damage.is_empty());
-            noted = note(&found, path, length, digest, now);
+            noted = note(&found, path, length, &promise, now);
         }
         Ok(None) => found.ok = Some(found.damage.is_empty()),
         Err(Error::Archive { why, .. }) => {
             found.ok = Some(false);
             found.damage.push(Damage { path: RecordPath::new("<index>"), what: "index".into(), why: Some(why) });
-            // An index that cannot be read has no digest; a length that fits keeps an older verdict from counting.
-            if let Ok(meta) = std::fs::metadata(path) {
-                noted = note(&found, path, meta.len(), Digest([0; 32]), now);
+            // An index that cannot be read has no digest; a verdict from before must not go on counting all the same.
+            if let Some(before) = std::fs::metadata(path).ok().and_then(|meta| Seal::read(path, meta.len())) {
+                noted = note(&found, path, before.archive_bytes, &before.sha256_toc, now);
             }
         }
         Err(e) => found.error = Some(e.to_string()),
@@ -48,21 +48,21 @@ pub fn verify(path: &Path, promised: Option<&Snapshot>, depth: Depth, now: Times
     (found, noted)
 }
 
-fn note(found: &Verification, path: &Path, length: u64, digest: Digest, now: Timestamp) -> Result<()> {
+fn note(found: &Verification, path: &Path, length: u64, promise: &str, now: Timestamp) -> Result<()> {
     if found.depth != "data" {
         return Ok(());
     }
-    Seal { time: now, depth: found.depth.clone(), ok: found.ok == Some(true), sha256_toc: digest.to_string(), archive_bytes: length }.write(path)
+    Seal { time: now, depth: found.depth.clone(), ok: found.ok == Some(true), sha256_toc: promise.into(), archive_bytes: length }.write(path)
 }
 
-/// The archive's length and index digest where it has one.
+/// The archive's length and the index digest that was promised for it, where it has an index.
 fn look(
     path: &Path,
     promised: Option<&Snapshot>,
     depth: Depth,
     progress: &(dyn Fn(u64) + Sync),
     found: &mut Verification,
-) -> Result<Option<(u64, Digest)>> {
+) -> Result<Option<(u64, String)>> {
     let archive = Archive::open(path)?;
     let ours = match &archive {
         Some(archive) => archive.head()?.is_some(),
@@ -84,16 +84,24 @@ fn look(
         }
         return Ok(None);
     };
+    if archive.trailing() > 0 {
+        found.warnings.push(format!("{} bytes behind its footer, where nothing belongs", archive.trailing()));
+    }
     let (index, digest) = archive.index()?;
     found.snapshot = index.head.snapshot.id.clone();
+    let says = |why: &str| Damage { path: RecordPath::new("<index>"), what: "record".into(), why: Some(why.into()) };
+    // Archives never change, so the first digest that was left beside one is a promise that stands.
+    let before = Seal::read(path, archive.length()).map(|seal| seal.sha256_toc);
+    let digest = digest.to_string();
     if let Some(promised) = promised {
-        let says = |why: &str| Damage { path: RecordPath::new("<index>"), what: "record".into(), why: Some(why.into()) };
         if promised.id != index.head.snapshot.id {
             found.damage.push(says("it is another snapshot than its record says"));
         }
-        if promised.sha256_toc.as_ref().is_some_and(|hex| *hex != digest.to_string()) {
-            found.damage.push(says("its index is not the one that its record promises"));
-        }
+    }
+    if promised.and_then(|promised| promised.sha256_toc.as_ref()).is_some_and(|hex| *hex != digest) {
+        found.damage.push(says("its index is not the one that its record promises"));
+    } else if before.as_ref().is_some_and(|hex| *hex != digest) {
+        found.damage.push(says("its index is not the one that was verified here before"));
     }
     match depth {
         Depth::Index => {
@@ -106,7 +114,7 @@ fn look(
             found.damage.extend(verified.damage);
         }
     }
-    Ok(Some((archive.length(), digest)))
+    Ok(Some((archive.length(), before.unwrap_or(digest))))
 }
 
 /// What a verification means for the exit code.

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         let store = match tool.config() {
             Ok(config) => Store::new(config.store()?, &config.name),
             // A path needs no store to be found in.
-            Err(_) if !selectors.is_empty() && selectors.iter().all(|s| s.contains('/')) => Store::new(".".as_ref(), ""),
+            Err(_) if !selectors.is_empty() && selectors.iter().all(|s| store::is_path(s)) => Store::new(".".as_ref(), ""),
             Err(e) => return Err(e.into()),
         };
         if !from_stdin.is_empty() {

@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["selector", "scope", "target", "recover"])]
     pub undo: Option<Option<String>>,
     /// Finish a rollback that was interrupted, and end
-    #[arg(long, conflicts_with_all = ["selector", "scope", "target"])]
+    #[arg(long, conflicts_with_all = ["selector", "scope", "target", "dry_run"])]
     pub recover: bool,
     /// Neither stop nor start the service
     #[arg(long)]

@@ -6,7 +6,7 @@ use eco::disk::Lock;
 use eco::error::{Error, Exit, Result};
 use eco::record::{Decision, Plan, Record, Restore, Scope};
 use eco::restore::{self, Ecosystem, Memory, Order, Stage};
-use eco::store::{Store, Stored};
+use eco::store::{self, Store, Stored};
 use eco::tool::Tool;
 use std::cell::RefCell;
 
@@ -23,7 +23,7 @@ impl<'a> Orders<'a> {
 
     /// The configured store; a path given as selector needs none.
     pub fn store(&self) -> Result<Store> {
-        let by_path = self.args.selector.as_ref().is_some_and(|s| s.contains('/'));
+        let by_path = self.args.selector.as_ref().is_some_and(|s| store::is_path(s));
         match self.config.store() {
             Err(_) if by_path => Ok(Store::new(".".as_ref(), &self.config.name)),
             folder => Ok(Store::new(folder?, &self.config.name)),
@@ -146,13 +146,17 @@ impl<'a> Orders<'a> {
         Order { id: tool.new_id(), scope, decision, by_operator, adopt, control: !no_control, dry_run }
     }
 
-    /// Takes the lock, and finishes what an interrupted run left.
-    fn ready(&mut self, tool: &mut Tool) -> Result<Lock> {
+    /// Takes the lock, and finishes what an interrupted run left. A dry run does neither.
+    fn ready(&mut self, tool: &mut Tool) -> Result<Option<Lock>> {
+        if self.args.dry_run {
+            let pending = restore::refuse_while_pending(&self.eco.root);
+            return pending.map(|()| None).map_err(|e| if let Error::Other(why) = e { Error::RecoverFirst(why) } else { e });
+        }
         let lock = self.lock(tool)?;
         if let Some(restore) = self.finish_pending(tool)? {
             tool.say(&format!("rollback {} had been interrupted and is finished now", restore.id));
         }
-        Ok(lock)
+        Ok(Some(lock))
     }
 
     fn lock(&self, tool: &mut Tool) -> Result<Lock> {

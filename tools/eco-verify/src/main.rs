@@ -3,6 +3,7 @@ mod args;
 
 use args::Args;
 use eco::config::Config;
+use eco::error::Error;
 use eco::record::{Record, Snapshot};
 use eco::store::{self, Store, Stored};
 use eco::tool::{self, Tool};
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     tool::run(|args: Args, tool: &mut Tool| -> anyhow::Result<Verdict> {
-        let by_name = args.selectors.iter().any(|s| !s.contains('/'));
+        let by_name = args.selectors.iter().any(|s| !store::is_path(s));
         let config = if args.live || by_name { Some(tool.config()?) } else { None };
         let mut verdict = Verdict::Yes;
         if args.selectors.is_empty() {
@@ -33,7 +34,15 @@ fn main() -> ExitCode {
         }
         for selector in &args.selectors {
             let path = match &config {
-                Some(config) if !selector.contains('/') => Store::new(config.store()?, &config.name).select(selector)?.path,
+                Some(config) if !store::is_path(selector) => match Store::new(config.store()?, &config.name).select(selector) {
+                    Ok(stored) => stored.path,
+                    Err(Error::NoMatch(why)) => {
+                        tool.error(&why);
+                        verdict = verdict.and(Verdict::No);
+                        continue;
+                    }
+                    Err(e) => return Err(e.into()),
+                },
                 _ => PathBuf::from(selector),
             };
             verdict = verdict.and(examine(&args, tool, config.as_ref(), path, None)?);

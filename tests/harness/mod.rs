@@ -1,0 +1,131 @@
+//! A world for one test: a folder of its own, a clean environment, the real programs, and an oracle that looks at trees with its
+//! own eyes. Processes that were started inside are gone when the world is.
+
+mod run;
+mod service;
+mod shop;
+mod tree;
+
+pub use run::{Ran, Run, program};
+pub use service::latin1;
+pub use tree::Tree;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// One test's world. The ecosystem is in `shop`, its store beside it in `shop-store`.
+pub struct World {
+    folder: tempfile::TempDir,
+    now: Mutex<Option<String>>,
+    /// The shop's port, and the port above it, which is held so that no other world takes the pair.
+    port: Option<(u16, TcpListener)>,
+}
+
+impl World {
+    /// With an empty ecosystem named `shop`, whose description says where its store is and nothing else.
+    pub fn new() -> World {
+        let folder = tempfile::Builder::new().prefix("eco-test-").tempdir().unwrap();
+        let world = World { folder, now: Mutex::default(), port: None };
+        fs::create_dir(world.root()).unwrap();
+        world.config("");
+        world
+    }
+
+    /// The test's own folder; everything is below it.
+    pub fn folder(&self) -> PathBuf {
+        fs::canonicalize(self.folder.path()).unwrap()
+    }
+
+    /// The ecosystem's root.
+    pub fn root(&self) -> PathBuf {
+        self.folder().join("shop")
+    }
+
+    /// Where its snapshots are.
+    pub fn store(&self) -> PathBuf {
+        self.folder().join("shop-store")
+    }
+
+    /// A path in the ecosystem.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.root().join(path)
+    }
+
+    /// Fixes the clock of every program that is run from here on.
+    pub fn at(&self, now: &str) -> &World {
+        *self.now.lock().unwrap() = Some(now.into());
+        self
+    }
+
+    /// Writes `eco.toml`: name and store, and then `more`.
+    pub fn config(&self, more: &str) -> &World {
+        self.write("eco.toml", format!("[ecosystem]\nname = \"shop\"\nstore = {:?}\n{more}", self.store()))
+    }
+
+    /// Writes a file of the ecosystem, with the folders above it. Only its owner may write it.
+    pub fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> &World {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        self
+    }
+
+    /// Writes a program of the ecosystem.
+    pub fn program(&self, path: &str, content: &str) -> &World {
+        self.write(path, content);
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// A file of the ecosystem as text; `-` where there is none.
+    pub fn read(&self, path: impl AsRef<Path>) -> String {
+        fs::read(self.path(path)).map_or("-".into(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What is at this path of the ecosystem, as the oracle sees it.
+    pub fn tree(&self, path: impl AsRef<Path>) -> Tree {
+        Tree::of(&self.path(path))
+    }
+
+    /// One of the programs, to be run in the ecosystem's root.
+    pub fn run(&self, program: &str) -> Run<'_> {
+        Run::new(self, program)
+    }
+
+    /// A pipeline without a shell, each program with its words: `["eco-health", "eco-snap - --kind daily"]`.
+    pub fn pipe<const N: usize>(&self, programs: [&str; N]) -> run::Pipe<'_> {
+        run::Pipe::new(self, &programs)
+    }
+
+    /// Processes that live in this world: they were started in it, or moved into it.
+    pub fn processes(&self) -> Vec<u32> {
+        let here = self.folder();
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&here))).collect()
+    }
+}
+
+/// Says aloud, past the capture of the test's own output, that something could not be shown here.
+pub fn not_shown(what: &str, why: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "\nNOT SHOWN, because {why}: {what}");
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Twice, because one that is just being started by another may be missed.
+        for _ in 0..2 {
+            for pid in self.processes().into_iter().filter_map(|pid| rustix::process::Pid::from_raw(pid as i32)) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("the world when the test failed:\n{}", Tree::of(self.folder.path()));
+        }
+    }
+}

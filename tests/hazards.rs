@@ -1,0 +1,241 @@
+//! What the old procedures got wrong: each situation is set up again, and survived. The numbers are those of the manual's list;
+//! those that belong to one program stand with its other tests.
+
+use crate::harness::{Tree, World};
+use serde_json::json;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, symlink};
+
+/// Everything that belongs to the ecosystem, and the process that runs.
+fn everything(world: &World) -> (Tree, Option<u32>) {
+    (world.tree("").without(&["", ".eco"]), world.pid())
+}
+
+#[track_caller]
+fn untouched(before: &(Tree, Option<u32>), world: &World) {
+    let now = everything(world);
+    before.0.same_as(&now.0);
+    assert_eq!(before.1, now.1);
+}
+
+#[test]
+fn hazard_01_an_archive_that_cannot_be_restored_deletes_nothing() {
+    // Cut short, empty, no archive, and one in which the roots are not where they are looked for.
+    for make in [
+        "tar -czf ../old.tar.gz data config && truncate -s -2000 ../old.tar.gz",
+        ": >../old.tar.gz",
+        "head -c 5000 data/big >../old.tar.gz",
+        "mkdir -p ../x/elsewhere && cp -a data/sub ../x/elsewhere && tar -czf ../old.tar.gz -C .. x",
+    ] {
+        let world = World::service();
+        world.shell(make);
+        let before = everything(&world);
+        let ran = world.run("eco-restore").arg(world.folder().join("old.tar.gz")).ran();
+        assert!([3, 4].contains(&ran.code), "{make}: {ran}");
+        untouched(&before, &world);
+    }
+}
+
+#[test]
+fn hazard_01_what_an_archive_does_not_hold_is_not_deleted() {
+    let world = World::service();
+    world.shell("tar -czf ../old.tar.gz config");
+    world.spoil();
+    let data = world.tree("data");
+    world.run("eco-restore").arg(world.folder().join("old.tar.gz")).exits(0);
+    assert_eq!(world.read("config/state"), "well\n");
+    data.same_as(&world.tree("data"));
+}
+
+#[test]
+fn hazard_02_leftovers_of_other_runs_are_not_mixed_in() {
+    let world = World::service();
+    world.good();
+    let was = world.tree("config");
+    world.spoil();
+    let temporary = world.folder().join("tmp");
+    for leftover in [temporary.join("ecosystem-weekly-20251215/config"), world.path(".eco/ecosystem-emergency/tree/config")] {
+        fs::create_dir_all(&leftover).unwrap();
+        fs::write(leftover.join("state"), "of another generation\n").unwrap();
+        fs::write(leftover.join("stray"), "stray\n").unwrap();
+    }
+    let before = Tree::of(&temporary);
+    world.run("eco-restore").arg("latest-good").env("TMPDIR", &temporary).exits(0);
+    was.same_as(&world.tree("config"));
+    before.same_as(&Tree::of(&temporary));
+}
+
+#[test]
+fn hazard_03_the_tree_from_before_is_kept_until_its_time_is_over() {
+    let world = World::service();
+    world.at("2026-03-01T08:00:00Z").good();
+    world.write("config/state", "well, on the first\n");
+    let first = world.at("2026-03-01T09:00:00Z").run("eco-restore").args(["latest", "--scope", "config"]).exits(0).last("restore");
+    assert_eq!(first["safety"], first["id"]);
+    let kept = world.path(".eco").join(first["id"].as_str().unwrap());
+    for (now, there) in [("2026-03-02T09:00:00Z", true), ("2026-03-08T08:59:59Z", true), ("2026-03-08T09:00:01Z", false)] {
+        world.at(now).run("eco-restore").arg("--recover").exits(0);
+        world.run("eco-restore").args(["latest", "--scope", "module:ui"]).exits(0);
+        assert_eq!(kept.exists(), there, "{now}");
+    }
+    world.run("eco-restore").args(["--undo", first["id"].as_str().unwrap()]).exits(1);
+}
+
+#[test]
+fn hazard_04_neither_a_copy_nor_a_broken_state_nor_damage_is_the_latest_good_one() {
+    let world = World::service();
+    let first = world.at("2026-03-01T08:00:00Z").good();
+    world.write("config/state", "well, second\n");
+    let second = world.at("2026-03-02T08:00:00Z").good();
+    world.write("config/state", "broken\n");
+    world.at("2026-03-03T08:00:00Z").run("eco-snap").exits(0);
+    world.write("config/state", "well, but damaged\n");
+    let damaged = world.at("2026-03-04T08:00:00Z").good();
+    world.shell(&format!("truncate -s -100 {}", damaged["path"].as_str().unwrap()));
+    // The old way takes what was written last.
+    world.shell(&format!("cp {} ../shop-store/shop-manual/shop-manual-20991231.tar.gz", first["path"].as_str().unwrap()));
+    let done = world.at("2026-03-05T08:00:00Z").run("eco-restore").arg("latest-good").exits(0);
+    assert_eq!(done.last("restore")["snapshot"], second["id"]);
+    assert_eq!(world.read("config/state"), "well, second\n");
+}
+
+#[test]
+fn hazard_05_changed_content_in_a_sound_gzip_is_found_before_the_stop() {
+    let world = World::service();
+    let snapshot = world.good();
+    let archive = snapshot["path"].as_str().unwrap();
+    world.shell(&format!("gzip -dc {archive} | LC_ALL=C sed 's/\"orders\": 10/\"orders\": 99/' | gzip >../changed && tar -tzf ../changed >/dev/null && mv ../changed {archive}"));
+    let before = everything(&world);
+    for selector in [archive, snapshot["id"].as_str().unwrap()] {
+        let ran = world.run("eco-restore").arg(selector).ran();
+        // By its id it is not to be had any more: what is there does not say that it is this snapshot.
+        assert!(ran.code == 4 || ran.code == 1 && selector != archive, "{ran}");
+        untouched(&before, &world);
+    }
+    world.run("eco-verify").arg(archive).exits(1);
+}
+
+#[test]
+fn hazard_08_nothing_of_ours_has_a_name_that_others_can_wait_at() {
+    let world = World::service();
+    let snapshot = world.good();
+    world.spoil();
+    let temporary = world.folder().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    world.run("eco-restore").arg("latest-good").env("TMPDIR", &temporary).exits(0);
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!((mode(&world.path(".eco")), mode(snapshot["path"].as_str().unwrap().as_ref())), (0o700, 0o600));
+
+    // Somebody was there first: a link to where they want our files, or a folder that they can write to.
+    fs::remove_dir_all(world.path(".eco")).unwrap();
+    symlink(&temporary, world.path(".eco")).unwrap();
+    let before = everything(&world);
+    world.run("eco-restore").arg("latest-good").exits(4).says("not a private folder");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    world.shell("rm .eco && mkdir -m 777 .eco");
+    world.run("eco-restore").arg("latest-good").exits(4).says("not a private folder");
+    untouched(&before, &world);
+}
+
+#[test]
+fn hazard_13_every_check_of_a_verification_can_fail() {
+    let world = World::service();
+    world.good();
+    world.run("eco-verify").args(["latest", "--live"]).exits(0);
+    for (spoil, mend) in [
+        ("echo 99 >config/limits.json", "echo '{\"orders\": 10}' >config/limits.json"),
+        ("chmod 600 config/limits.json", "chmod 644 config/limits.json"),
+        ("touch config/stray", "rm config/stray"),
+    ] {
+        world.shell(&format!("cp -a config ../kept && {spoil}"));
+        world.run("eco-verify").args(["latest", "--live"]).exits(1);
+        world.shell(&format!("{mend}; rm -rf config && cp -a ../kept config && rm -r ../kept"));
+    }
+    world.write("fail/selftest", "");
+    let failed = world.run("eco-restore").arg("latest").exits(5);
+    assert_eq!((failed.step("health")["ok"].clone(), failed.step("selftest")["ok"].clone()), (json!(true), json!(false)));
+    fs::remove_file(world.path("fail/selftest")).unwrap();
+    world.program("bin/health", "#!/bin/sh\nexit 1\n");
+    let failed = world.impatient().run("eco-restore").arg("latest").exits(5);
+    assert_eq!(failed.step("health")["ok"], false);
+}
+
+#[test]
+fn hazard_14_exit_code_and_last_record_tell_the_same_truth() {
+    let world = World::service();
+    let snapshot = world.good();
+    let truth = |code: i32, phase: &str| {
+        let ran = world.run("eco-restore").arg("latest").ran().exits(code);
+        let last = ran.records().pop().unwrap();
+        assert_eq!((&last["type"], &last["phase"]), (&json!("restore"), &json!(phase)), "{ran}");
+        assert_eq!(last["exit"].as_i64().unwrap_or(0), i64::from(code), "{ran}");
+        assert_eq!(last["error"].is_null(), code == 0, "{ran}");
+    };
+    truth(0, "completed");
+    world.write("fail/selftest", "");
+    truth(5, "reverted");
+    fs::remove_file(world.path("fail/selftest")).unwrap();
+    world.write("fail/stop", "");
+    let toml = world.read("eco.toml");
+    world.write("eco.toml", toml.replace("pidfile = \"run/shop.pid\"\n", ""));
+    truth(3, "failed");
+    fs::remove_file(world.path("fail/stop")).unwrap();
+    world.write("eco.toml", toml);
+    let path = snapshot["path"].as_str().unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+    truth(4, "failed");
+}
+
+#[test]
+fn hazard_15_a_module_is_its_declared_roots_and_no_name_that_looks_like_it() {
+    let world = World::service();
+    let alike = ["modules/ui-old/code", "modules/gui/code", "modules/my ui/code", "data/ui/code", "ui/code", "modules/u/code"];
+    for path in alike {
+        world.write(path, "one\n");
+    }
+    world.good();
+    for path in alike.iter().chain(&["modules/ui/code"]) {
+        world.write(path, "two\n");
+    }
+    let before = everything(&world).0;
+    world.run("eco-restore").args(["latest", "--scope", "module:ui"]).exits(0);
+    assert_eq!(world.read("modules/ui/code"), "u\n");
+    let ours = ["modules/ui", "run"];
+    before.without(&ours).same_as(&everything(&world).0.without(&ours));
+}
+
+#[test]
+fn hazard_16_history_keeps_every_byte_even_from_a_writer_that_has_it_open() {
+    let world = World::service();
+    world.good();
+    let mut open = fs::File::options().append(true).open(world.path("data/metrics/2026-03")).unwrap();
+    open.write_all(b"since the snapshot\n").unwrap();
+    world.write("data/metrics/2026-04", "a new month\n");
+    world.run("eco-restore").arg("latest").exits(0);
+    open.write_all(b"since the rollback\n").unwrap();
+    assert_eq!(world.read("data/metrics/2026-03"), "a\nb\nsince the snapshot\nsince the rollback\n");
+    assert_eq!(world.read("data/metrics/2026-04"), "a new month\n");
+    world.run("eco-restore").arg("--undo").exits(0);
+    open.write_all(b"since the undo\n").unwrap();
+    assert_eq!(world.read("data/metrics/2026-03"), "a\nb\nsince the snapshot\nsince the rollback\nsince the undo\n");
+}
+
+#[test]
+fn hazard_22_the_safety_copy_covers_the_whole_scope() {
+    let world = World::service();
+    world.good();
+    world.spoil();
+    let before = everything(&world).0;
+    world.run("eco-restore").arg("latest").exits(0);
+    for root in ["config", "modules"] {
+        fs::remove_dir_all(world.path(root)).unwrap();
+    }
+    world.run("eco-restore").arg("--undo").exits(0);
+    before.without(&["run", "modules"]).same_as(&everything(&world).0.without(&["run", "modules"]));
+    assert_eq!(world.read("modules/recommend/code"), "two\n");
+}

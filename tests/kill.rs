@@ -1,0 +1,227 @@
+//! SIGKILL at every kind of moment of a rollback, of its way back, of an undo, of a recovery: each root is wholly old or wholly
+//! new at every instant, and one `--recover` makes the ecosystem whole again.
+//!
+//! strace delivers the signal on the way into a system call of the main thread, so each point shows the disk as it was left
+//! between two changes. A sweep takes some of these points; with `ECO_EVERY_MOMENT` in the environment it takes all of them.
+
+use crate::harness::{Tree, World, not_shown, program};
+use std::collections::HashMap;
+use std::fs;
+use std::ops::Range;
+
+/// Calls that change something, and flushes.
+const CALLS: &str = "fsync,fdatasync,syncfs,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,linkat,symlinkat,\
+                     chmod,fchmod,fchmodat,chown,fchown,fchownat,utimensat,ftruncate,write,mknodat,fsetxattr,lsetxattr";
+/// Those that are never left out of a sweep: here trees change places, or become durable.
+const TURNS: [&str; 2] = ["renameat2", "syncfs"];
+
+/// Preserved and excluded paths of `data`, and the folders that may come with them.
+const STAY: [&str; 6] = ["cache.tmp", "metrics", "sub/day.log", "new/week.log", "new/x.tmp", "new"];
+
+/// A moment: the `n`th time that this call is made.
+#[derive(Clone, Debug)]
+struct Moment {
+    call: String,
+    n: usize,
+}
+
+/// Runs eco-restore with these words under strace; with a moment, it is killed there.
+fn traced(world: &World, words: &[&str], moment: Option<&Moment>) -> i32 {
+    let log = world.folder().join("trace");
+    let mut run = world.run("strace").arg("-o").arg(&log).args(["-e", &format!("trace={CALLS}")]);
+    if let Some(Moment { call, n }) = moment {
+        run = run.args(["-e", &format!("inject={call}:signal=KILL:when={n}")]);
+    }
+    run.arg(program("eco-restore")).args(words).ran().code
+}
+
+/// The moments of a run that was traced, in order.
+fn moments(world: &World) -> Vec<Moment> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let log = fs::read_to_string(world.folder().join("trace")).unwrap();
+    let calls = log.lines().filter_map(|line| line.split_once('(')).map(|(call, _)| call.to_owned()).filter(|call| !call.contains([' ', '+']));
+    calls
+        .map(|call| {
+            let n = counts.entry(call.clone()).or_default();
+            *n += 1;
+            Moment { n: *n, call }
+        })
+        .collect()
+}
+
+/// Every turn, and of the other moments as many as make up `wanted`, evenly.
+fn chosen(all: Vec<Moment>, wanted: usize) -> Vec<Moment> {
+    if std::env::var_os("ECO_EVERY_MOMENT").is_some() {
+        return all;
+    }
+    let (turns, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|moment| TURNS.contains(&moment.call.as_str()));
+    let room = wanted.saturating_sub(turns.len()).max(wanted / 2);
+    let every = others.len().div_ceil(room).max(1);
+    turns.into_iter().chain(others.into_iter().step_by(every)).collect()
+}
+
+/// Whether processes can be killed at chosen moments here; if not, that is said aloud, and where tests must be complete it fails.
+fn can_trace() -> bool {
+    let world = World::new();
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run("strace").args(["-o", "/dev/null", "true"]).ran().code));
+    let can = matches!(done, Ok(0));
+    assert!(can || std::env::var_os("CI").is_none(), "install strace, and let it trace: without it nothing is known about crashes");
+    if !can {
+        not_shown("that a rollback survives SIGKILL at any moment", "strace is missing or may not trace");
+    }
+    can
+}
+
+/// Roots as one may find them after a crash: what is preserved may be on its way, and folders may have lost their times.
+fn roots(world: &World) -> [Tree; 4] {
+    ["config", "data", "modules/recommend", "modules/ui"].map(|root| world.tree(root).without(&STAY).but_for_times_of_folders())
+}
+
+/// A world in which a rollback is due, as it was at the snapshot, and as it is.
+struct Due {
+    world: World,
+    new: [Tree; 4],
+    old: [Tree; 4],
+    data: Tree,
+}
+
+impl Due {
+    fn new() -> Due {
+        let world = World::service();
+        world.good();
+        let new = roots(&world);
+        world.spoil();
+        let old = roots(&world);
+        let data = world.tree("data");
+        Due { world, new, old, data }
+    }
+
+    /// What is preserved is all there, where the service looks for it.
+    #[track_caller]
+    fn kept(&self, at: &Moment) {
+        let now = self.world.tree("data").but_for_times_of_folders();
+        for name in STAY.iter().filter(|name| **name != "new") {
+            let lost = self.data.only(name).but_for_times_of_folders().differences(&now.only(name));
+            assert!(lost.is_empty(), "{at:?}: {lost:?}");
+        }
+    }
+
+    /// Each root is wholly the one or the other, whatever the moment.
+    #[track_caller]
+    fn no_mixture(&self, at: &Moment) {
+        for (at_root, now) in roots(&self.world).iter().enumerate() {
+            let (new, old) = (self.new[at_root].differences(now), self.old[at_root].differences(now));
+            assert!(new.is_empty() || old.is_empty(), "{at:?}: root {at_root} is a mixture: {new:?}\n{old:?}");
+        }
+    }
+
+    /// Recovers, and says whether the new tree is live now. Everything that must hold then is checked.
+    #[track_caller]
+    fn recovers(&self, at: &Moment, codes: &[i32], undoable: Range<usize>) -> bool {
+        let world = &self.world;
+        let done = world.run("eco-restore").arg("--recover").ran();
+        assert!(codes.contains(&done.code), "{at:?}: {done}");
+        let now = roots(world);
+        assert!(now == self.new || now == self.old, "{at:?}: the roots do not agree\n{done}");
+        self.kept(at);
+        assert!(world.pid().is_some(), "{at:?}: the service does not run\n{done}");
+        assert_eq!(world.processes().len(), 1, "{at:?}: processes are left over\n{done}");
+        let left: Vec<String> = fs::read_dir(world.path(".eco"))
+            .map(|dir| dir.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
+            .unwrap_or_default();
+        let folders: Vec<&String> = left.iter().filter(|name| !["lock", "memory"].contains(&name.as_str())).collect();
+        assert!(undoable.contains(&folders.len()), "{at:?}: {folders:?} are left in .eco\n{done}");
+        let trials: Vec<_> = world.tree("").names().into_iter().filter(|path| path.to_string_lossy().contains(".eco-trial")).collect();
+        assert!(trials.is_empty(), "{at:?}: {trials:?}");
+
+        let (before, pid) = (world.tree("").without(&[".eco/lock"]), world.pid());
+        let again = world.run("eco-restore").arg("--recover").exits(0).says("nothing to recover");
+        assert_eq!(again.stdout, "");
+        before.but_for_times_of_folders().same_as(&world.tree("").without(&[".eco/lock"]).but_for_times_of_folders());
+        assert_eq!(world.pid(), pid);
+        now == self.new
+    }
+}
+
+/// Kills a run of `words` at each chosen moment, every time in a fresh world, and lets `check` look at what is left.
+fn sweep(name: &str, wanted: usize, due: impl Fn() -> Due + Sync, words: &[&str], code: i32, check: impl Fn(&Due, &Moment) -> bool + Sync) {
+    if !can_trace() {
+        return;
+    }
+    let whole = due();
+    assert_eq!(traced(&whole.world, words, None), code);
+    let all = moments(&whole.world);
+    let (total, points) = (all.len(), chosen(all, wanted));
+    let (mut killed, mut new) = (0, 0);
+    for at in &points {
+        let due = due();
+        // Fewer writes than last time, perhaps: then it has ended by itself, and what it left must hold all the same.
+        killed += usize::from(traced(&due.world, words, Some(at)) != code);
+        due.no_mixture(at);
+        new += usize::from(check(&due, at));
+    }
+    println!("{name}: {total} changing calls, killed at {killed} of {} moments; new tree after recovery: {new}", points.len());
+    assert!(killed * 10 >= points.len() * 9, "only {killed} of {} kills hit", points.len());
+}
+
+#[test]
+fn hazard_18_a_rollback_that_is_killed_anywhere_is_recovered() {
+    sweep("rollback", 30, Due::new, &["latest-good"], 0, |due, at| {
+        let new = due.recovers(at, &[0], 0..2);
+        if new {
+            due.world.run("eco-restore").arg("--undo").exits(0);
+            assert!(roots(&due.world) == due.old, "{at:?}: what was before cannot be had back");
+            due.kept(at);
+        }
+        new
+    });
+}
+
+#[test]
+fn hazard_18_a_way_back_that_is_killed_anywhere_is_recovered() {
+    let unproven = || {
+        let due = Due::new();
+        due.world.write("fail/selftest", "");
+        due
+    };
+    sweep("way back", 16, unproven, &["latest-good"], 5, |due, at| {
+        let new = due.recovers(at, &[0, 5], 0..1);
+        assert!(!new, "{at:?}: a tree that proves nothing was left live");
+        new
+    });
+}
+
+#[test]
+fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
+    let done = || {
+        let due = Due::new();
+        due.world.run("eco-restore").arg("latest-good").exits(0);
+        due
+    };
+    sweep("undo", 12, done, &["--undo"], 0, |due, at| {
+        let new = due.recovers(at, &[0], 1..2);
+        // Either way there is a tree on the other side, and it can be had.
+        due.world.run("eco-restore").arg("--undo").exits(0);
+        assert!(roots(&due.world) == if new { due.old.clone() } else { due.new.clone() }, "{at:?}");
+        due.kept(at);
+        new
+    });
+}
+
+#[test]
+fn hazard_18_a_recovery_that_is_killed_anywhere_is_recovered() {
+    // Killed between the exchange of the first root and that of the second: the third renameat2 of a run.
+    let half_way = || {
+        let due = Due::new();
+        let exchanges = "renameat2".to_owned();
+        let trials = 4;
+        traced(&due.world, &["latest-good"], Some(&Moment { call: exchanges, n: trials + 2 }));
+        assert!(roots(&due.world) != due.old && roots(&due.world) != due.new, "the roots were to be a mixture here");
+        due
+    };
+    sweep("recovery", 12, half_way, &["--recover"], 0, |due, at| {
+        let new = due.recovers(at, &[0], 1..2);
+        assert!(new, "{at:?}: once the exchange was decided, recovery goes forward");
+        new
+    });
+}
