@@ -1,5 +1,6 @@
 //! SIGKILL at every kind of moment of a rollback, of its way back, of an undo, of a recovery: each root is wholly old or wholly
-//! new at every instant, and one `--recover` makes the ecosystem whole again.
+//! new at every instant, and one `--recover` makes the ecosystem whole again. So it is with disks that fail and fill up, and with
+//! a person who interrupts.
 //!
 //! strace delivers the signal on the way into a system call of the main thread, so each point shows the disk as it was left
 //! between two changes. A sweep takes some of these points; with `ECO_EVERY_MOMENT` in the environment it takes all of them.
@@ -12,7 +13,7 @@ use std::ops::Range;
 /// Calls that change something, and flushes.
 const CALLS: &str = "fsync,fdatasync,syncfs,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,linkat,symlinkat,\
                      chmod,fchmod,fchmodat,chown,fchown,fchownat,utimensat,ftruncate,write,mknodat,fsetxattr,lsetxattr";
-/// Those that are never left out of a sweep: here trees change places, or become durable.
+/// Those at which every sweep kills: here trees change places, or become durable.
 const TURNS: [&str; 2] = ["renameat2", "syncfs"];
 
 /// Preserved and excluded paths of `data`, and the folders that may come with them.
@@ -25,12 +26,19 @@ struct Moment {
     n: usize,
 }
 
-/// Runs eco-restore with these words under strace; with a moment, it is killed there.
-fn traced(world: &World, words: &[&str], moment: Option<&Moment>) -> i32 {
+/// What happens at a moment, in strace's words.
+type Fault = &'static str;
+const KILL: Fault = "signal=KILL";
+const TERM: Fault = "signal=TERM";
+const FULL: Fault = "error=ENOSPC";
+const BROKEN: Fault = "error=EIO";
+
+/// Runs eco-restore with these words under strace; with a moment, this fault happens there.
+fn traced(world: &World, words: &[&str], fault: Option<(Fault, &Moment)>) -> i32 {
     let log = world.folder().join("trace");
     let mut run = world.run("strace").arg("-o").arg(&log).args(["-e", &format!("trace={CALLS}")]);
-    if let Some(Moment { call, n }) = moment {
-        run = run.args(["-e", &format!("inject={call}:signal=KILL:when={n}")]);
+    if let Some((fault, Moment { call, n })) = fault {
+        run = run.args(["-e", &format!("inject={call}:{fault}:when={n}")]);
     }
     run.arg(program("eco-restore")).args(words).ran().code
 }
@@ -49,12 +57,12 @@ fn moments(world: &World) -> Vec<Moment> {
         .collect()
 }
 
-/// Every turn, and of the other moments as many as make up `wanted`, evenly.
-fn chosen(all: Vec<Moment>, wanted: usize) -> Vec<Moment> {
+/// As many as are wanted, evenly; for a kill every turn, and the others evenly.
+fn chosen(all: Vec<Moment>, fault: Fault, wanted: usize) -> Vec<Moment> {
     if std::env::var_os("ECO_EVERY_MOMENT").is_some() {
         return all;
     }
-    let (turns, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|moment| TURNS.contains(&moment.call.as_str()));
+    let (turns, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|moment| fault == KILL && TURNS.contains(&moment.call.as_str()));
     let room = wanted.saturating_sub(turns.len()).max(wanted / 2);
     let every = others.len().div_ceil(room).max(1);
     turns.into_iter().chain(others.into_iter().step_by(every)).collect()
@@ -143,30 +151,31 @@ impl Due {
     }
 }
 
-/// Kills a run of `words` at each chosen moment, every time in a fresh world, and lets `check` look at what is left.
-fn sweep(name: &str, wanted: usize, due: impl Fn() -> Due + Sync, words: &[&str], code: i32, check: impl Fn(&Due, &Moment) -> bool + Sync) {
+/// Lets a fault happen to a run of `words` at each chosen moment, every time in a fresh world, and `check` look at what is left.
+/// `code` is how the run ends without a fault.
+fn sweep(name: &str, fault: Fault, wanted: usize, due: impl Fn() -> Due, (words, code): (&[&str], i32), check: impl Fn(&Due, &Moment) -> bool) {
     if !can_trace() {
         return;
     }
     let whole = due();
     assert_eq!(traced(&whole.world, words, None), code);
     let all = moments(&whole.world);
-    let (total, points) = (all.len(), chosen(all, wanted));
-    let (mut killed, mut new) = (0, 0);
+    let (total, points) = (all.len(), chosen(all, fault, wanted));
+    let (mut hit, mut new) = (0, 0);
     for at in &points {
         let due = due();
         // Fewer writes than last time, perhaps: then it has ended by itself, and what it left must hold all the same.
-        killed += usize::from(traced(&due.world, words, Some(at)) != code);
+        hit += usize::from(traced(&due.world, words, Some((fault, at))) != code);
         due.no_mixture(at);
         new += usize::from(check(&due, at));
     }
-    println!("{name}: {total} changing calls, killed at {killed} of {} moments; new tree after recovery: {new}", points.len());
-    assert!(killed * 10 >= points.len() * 9, "only {killed} of {} kills hit", points.len());
+    println!("{name}, {fault}: {total} changing calls, {} tried, {hit} ended otherwise; new tree at the end: {new}", points.len());
+    assert!(fault != KILL || hit * 10 >= points.len() * 9, "only {hit} of {} kills hit", points.len());
 }
 
 #[test]
 fn hazard_18_a_rollback_that_is_killed_anywhere_is_recovered() {
-    sweep("rollback", 30, Due::new, &["latest-good"], 0, |due, at| {
+    sweep("rollback", KILL, 30, Due::new, (&["latest-good"], 0), |due, at| {
         let new = due.recovers(at, &[0], 0..2);
         if new {
             due.world.run("eco-restore").arg("--undo").exits(0);
@@ -184,7 +193,7 @@ fn hazard_18_a_way_back_that_is_killed_anywhere_is_recovered() {
         due.world.write("fail/selftest", "");
         due
     };
-    sweep("way back", 16, unproven, &["latest-good"], 5, |due, at| {
+    sweep("way back", KILL, 16, unproven, (&["latest-good"], 5), |due, at| {
         let new = due.recovers(at, &[0, 5], 0..1);
         assert!(!new, "{at:?}: a tree that proves nothing was left live");
         new
@@ -198,7 +207,7 @@ fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
         due.world.run("eco-restore").arg("latest-good").exits(0);
         due
     };
-    sweep("undo", 12, done, &["--undo"], 0, |due, at| {
+    sweep("undo", KILL, 12, done, (&["--undo"], 0), |due, at| {
         let new = due.recovers(at, &[0], 1..2);
         // Either way there is a tree on the other side, and it can be had.
         due.world.run("eco-restore").arg("--undo").exits(0);
@@ -215,13 +224,40 @@ fn hazard_18_a_recovery_that_is_killed_anywhere_is_recovered() {
         let due = Due::new();
         let exchanges = "renameat2".to_owned();
         let trials = 4;
-        traced(&due.world, &["latest-good"], Some(&Moment { call: exchanges, n: trials + 2 }));
+        traced(&due.world, &["latest-good"], Some((KILL, &Moment { call: exchanges, n: trials + 2 })));
         assert!(roots(&due.world) != due.old && roots(&due.world) != due.new, "the roots were to be a mixture here");
         due
     };
-    sweep("recovery", 12, half_way, &["--recover"], 0, |due, at| {
+    sweep("recovery", KILL, 12, half_way, (&["--recover"], 0), |due, at| {
         let new = due.recovers(at, &[0], 1..2);
         assert!(new, "{at:?}: once the exchange was decided, recovery goes forward");
         new
+    });
+}
+
+/// Without any recovery: the trees agree, and the service runs.
+#[track_caller]
+fn whole(due: &Due, at: &Moment) {
+    let now = roots(&due.world);
+    assert!(now == due.new || now == due.old, "{at:?}: the roots do not agree");
+    assert!(due.world.pid().is_some(), "{at:?}: the service does not run");
+}
+
+#[test]
+fn a_disk_that_fills_up_or_breaks_anywhere_costs_nothing() {
+    for fault in [FULL, BROKEN] {
+        sweep("rollback", fault, 12, Due::new, (&["latest-good"], 0), |due, at| {
+            whole(due, at);
+            due.recovers(at, &[0, 5], 0..2)
+        });
+    }
+}
+
+#[test]
+fn an_interruption_anywhere_leaves_nothing_to_recover() {
+    sweep("rollback", TERM, 12, Due::new, (&["latest-good"], 0), |due, at| {
+        whole(due, at);
+        assert!(!due.world.path(".eco/journal").exists(), "{at:?}: something is pending");
+        due.recovers(at, &[0], 0..2)
     });
 }

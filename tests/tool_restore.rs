@@ -427,6 +427,111 @@ fn hazard_17_of_two_at_once_one_does_it_and_the_other_leaves_it() {
     tidy(&world, 1);
 }
 
+#[test]
+fn after_a_crash_the_next_run_finishes_first_what_was_begun() {
+    let world = World::service();
+    world.good();
+    let was = roots(&world);
+    world.spoil();
+    let broken = roots(&world);
+    let start = world.read("bin/start");
+    for fifo in ["run/here", "run/gate"] {
+        rustix::fs::mkfifoat(rustix::fs::CWD, world.path(fifo), 0o600.into()).unwrap();
+    }
+    world.program("bin/start", "#!/bin/sh\necho >run/here; read line <run/gate\n");
+    let mut killed = world.run("eco-restore").arg("latest-good").command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    fs::read(world.path("run/here")).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    for pid in world.processes() {
+        world.shell(&format!("kill -9 {pid}"));
+    }
+    world.program("bin/start", &start);
+
+    let before = world.tree("");
+    world.run("eco-restore").args(["latest-good", "--dry-run"]).exits(6).says("run eco-restore --recover first");
+    world.run("eco-snap").exits(3).says("run eco-restore --recover first");
+    before.same_as(&world.tree(""));
+    let done = world.run("eco-restore").args(["latest-good", "--scope", "config"]).exits(0).says("had been interrupted and is finished now");
+    let phases: Vec<Value> = done.all("restore").iter().map(|restore| json!([restore["scope"], restore["phase"]])).collect();
+    assert_eq!(phases, [json!(["full", "completed"]), json!(["config", "started"]), json!(["config", "completed"])]);
+    rolled_back(&was, &broken, &roots(&world));
+    assert!(world.pid().is_some());
+    tidy(&world, 2);
+}
+
+#[test]
+fn a_journal_that_cannot_be_understood_stops_everything() {
+    let world = World::service();
+    let snapshot = world.good();
+    world.run("eco-restore").arg("--recover").exits(0);
+    for journal in ["", "half a line", "0123\n{}\n"] {
+        world.write(".eco/journal", journal);
+        let before = everything(&world);
+        for words in [vec!["latest"], vec!["--undo"], vec!["--recover"], vec!["latest", "--dry-run"]] {
+            world.run("eco-restore").args(words).exits(6).says("journal");
+        }
+        let input = stream(&[decision("i1/1", "rollback", "full", Some(&snapshot["id"]))]);
+        world.run("eco-restore").stdin(input).exits(6);
+        before.0.same_as(&everything(&world).0);
+        assert_eq!(before.1, world.pid());
+    }
+}
+
+/// Everything but what a run that is refused may write: who holds the lock.
+fn everything(world: &World) -> (Tree, Option<u32>) {
+    (world.tree("").without(&["", ".eco/lock"]).but_for_times_of_folders(), world.pid())
+}
+
+#[test]
+fn a_tree_that_somebody_moved_meanwhile_is_left_to_a_person() {
+    let world = World::service();
+    world.good();
+    world.spoil();
+    // While the service is stopped, somebody else puts another folder in the place of a root.
+    let stop = world.read("bin/stop");
+    world.program("bin/stop", &format!("{}\nmv config elsewhere; mkdir config\n", stop.trim_end()));
+    let done = world.run("eco-restore").arg("latest").exits(6).says("somebody else has moved it");
+    assert_eq!(done.last("restore")["phase"], "failed");
+    assert_eq!((world.read("elsewhere/state"), world.read("data/orders")), ("well, but wrong\n".into(), "garbage\n".into()));
+    world.run("eco-restore").arg("latest").exits(6);
+    // And once it is back where it was, the rollback goes on.
+    world.program("bin/stop", &stop).shell("rmdir config; mv elsewhere config");
+    world.run("eco-restore").arg("--recover").exits(0);
+    assert_eq!((world.read("config/state"), world.read("data/orders")), ("well\n".into(), "1\n2\n3\n".into()));
+    assert!(world.pid().is_some());
+}
+
+#[test]
+fn without_control_the_service_is_left_alone() {
+    let world = World::service();
+    world.good();
+    let was = roots(&world);
+    world.spoil();
+    let (broken, pid) = (roots(&world), world.pid());
+    let done = world.run("eco-restore").args(["latest", "--no-control"]).exits(0);
+    for step in ["stop", "start", "health"] {
+        let step = done.step(step);
+        assert!(step["ok"].is_null() && step["note"].as_str().unwrap().starts_with("not checked"), "{step}");
+    }
+    assert_eq!(done.last("restore")["downtime_ms"], Value::Null);
+    rolled_back(&was, &broken, &roots(&world));
+    assert_eq!(world.pid(), pid);
+}
+
+#[test]
+fn a_tree_without_a_service_is_rolled_back_and_says_what_was_not_checked() {
+    let world = World::new();
+    world.write("data/a", "one\n").write("config/b", "one\n");
+    world.good();
+    world.write("data/a", "two\n");
+    let done = world.run("eco-restore").arg("latest").exits(0);
+    for step in ["stop", "start", "health", "selftest"] {
+        assert!(done.step(step)["note"].as_str().unwrap().starts_with("not checked"), "{done}");
+    }
+    assert_eq!(world.read("data/a"), "one\n");
+}
+
 // Whose archive, and what kind.
 
 #[test]

@@ -112,7 +112,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
         stage.report(&order.id, "compare", None, Some(note), began);
     }
     let mut run = Run { eco, stage, journal, began, downtime: None };
-    match run.prepare(&point, weight).map_err(full_is_refused).and_then(|()| run.stop()) {
+    match run.prepare(&point, weight).map_err(full_is_refused).and_then(|()| run.stop()).and_then(|()| run.decide()) {
         Ok(()) => run.forward().map(Some),
         Err(e @ Error::RecoverFirst(_)) => Err(e),
         Err(e) => {
@@ -321,17 +321,35 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// From the decision to swap to the end. Each phase is durable before the next begins.
+    /// The decision to swap: once it is durable, recovery goes forward.
+    ///
+    /// # Errors
+    /// [`Error::Path`]; it was not taken then, and the rollback can be abandoned.
+    pub(super) fn decide(&mut self) -> Result<()> {
+        self.journal.enter(&self.eco.root, Phase::Swapping).inspect_err(|_| self.journal.phase = Phase::Stopping)
+    }
+
+    /// From the decision to swap to the end; what keeps it from its end is told.
     pub(super) fn forward(&mut self) -> Result<Restore> {
-        let (root, id) = (self.eco.root.clone(), self.id());
-        if self.journal.phase < Phase::Swapped {
-            self.journal.enter(&root, Phase::Swapping)?;
-            let journal = &self.journal;
-            self.stage.step(&id, "swap", || swap::swap(&root, journal, Side::New).map(|()| ((), None)))?;
-            self.journal.enter(&root, Phase::Swapped)?;
+        let done = self.go_forward();
+        if let Err(e) = done.as_ref()
+            && !matches!(e, Error::SwappedBack(_))
+        {
+            let mut record = self.journal.restore.clone();
+            record.phase = "failed".into();
+            (record.error, record.exit) = (Some(format!("{e}; eco-restore --recover finishes it")), Some(e.exit() as u8));
+            record.took_ms = Some(self.began.elapsed().as_millis() as u64);
+            self.stage.emit(record);
         }
-        self.carry(Side::New)?;
-        self.journal.enter(&root, Phase::Carried)?;
+        done
+    }
+
+    fn go_forward(&mut self) -> Result<Restore> {
+        match self.change_places() {
+            // Half-way is the one place where nobody can stay. An undo has nothing that it could give up; it waits to be finished.
+            Err(e) if self.journal.restore.undoes.is_none() && !matches!(e, Error::RecoverFirst(_)) => return self.backward(&e.to_string()),
+            other => other?,
+        }
         let mut failed = self.start();
         self.end_downtime();
         failed = failed.or_else(|| self.switch(UnitVerb::Enable).map(|why| format!("the module could not be switched on again: {why}")));
@@ -345,6 +363,18 @@ impl Run<'_, '_> {
             }
             None => self.commit(),
         }
+    }
+
+    /// The exchange and what follows from it, while the service stands still. Each phase is durable before the next begins.
+    fn change_places(&mut self) -> Result<()> {
+        let (root, id) = (self.eco.root.clone(), self.id());
+        if self.journal.phase < Phase::Swapped {
+            let journal = &self.journal;
+            self.stage.step(&id, "swap", || swap::swap(&root, journal, Side::New).map(|()| ((), None)))?;
+            self.journal.enter(&root, Phase::Swapped)?;
+        }
+        self.carry(Side::New)?;
+        self.journal.enter(&root, Phase::Carried)
     }
 
     fn carry(&mut self, side: Side) -> Result<()> {
@@ -403,7 +433,10 @@ impl Run<'_, '_> {
                 Verdict::No => Some(false),
                 Verdict::Unknown => None,
             };
-            let why = why.map(|why| format!("not healthy within {}: {why}", crate::time::Span(limit)));
+            let why = match why {
+                Some(why) if self.stage.asked_to_stop() => Some(format!("interrupted before it was healthy: {why}")),
+                why => why.map(|why| format!("not healthy within {}: {why}", crate::time::Span(limit))),
+            };
             self.stage.report(&id, "health", ok, why.clone(), began);
             if verdict != Verdict::Yes {
                 return why.or_else(|| Some("not healthy".into()));

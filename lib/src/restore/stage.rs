@@ -234,7 +234,8 @@ pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf]) -> Result
         {
             return Err(Error::Refused(format!("{} is a symbolic link: roots that are links cannot change places", live.display())));
         }
-        trial(place_of_trial(&live), folder)
+        let above = place_of_trial(&live);
+        disk::keeping_times([above], || trial(above, folder))
             .map_err(|why| Error::Refused(format!("{} cannot change places with a staged one: {why}", live.display())))?;
         if is_mount_point(&live)? {
             return Err(Error::Refused(format!("{} is a mount point, which cannot change places", live.display())));
@@ -248,18 +249,14 @@ fn place_of_trial(live: &Path) -> &Path {
     live.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(live)
 }
 
-fn trial(above: &Path, folder: &Path) -> std::result::Result<(), String> {
-    let said = |e: std::io::Error| e.to_string();
+/// What a trial that fails leaves behind goes with the transaction, by [`clear_trials`].
+fn trial(above: &Path, folder: &Path) -> std::io::Result<()> {
     let (here, there) = trial_folders(above, folder);
-    disk::keeping_times([above], || {
-        let tried = fs::create_dir(&here)
-            .and_then(|()| fs::create_dir(&there))
-            .map_err(said)
-            .and_then(|()| disk::exchange(&here, &there).map_err(|e| said(e.into())));
-        let _ = fs::remove_dir(&there);
-        let _ = fs::remove_dir(&here);
-        tried
-    })
+    fs::create_dir(&here)?;
+    fs::create_dir(&there)?;
+    disk::exchange(&here, &there)?;
+    fs::remove_dir(&there)?;
+    fs::remove_dir(&here)
 }
 
 fn trial_folders(above: &Path, folder: &Path) -> (PathBuf, PathBuf) {
@@ -267,7 +264,7 @@ fn trial_folders(above: &Path, folder: &Path) -> (PathBuf, PathBuf) {
     (above.join(&name), folder.join(&name))
 }
 
-/// Removes what a trial left in the live tree when it was killed.
+/// Removes what a trial left in the live tree when it failed or was killed.
 ///
 /// # Errors
 /// [`Error::Path`].

@@ -59,7 +59,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry
     stage.emit(record);
     journal.enter(&eco.root, Phase::Staged)?;
     let mut run = Run { eco, stage, journal, began, downtime: None };
-    if let Err(e) = run.stop() {
+    if let Err(e) = run.stop().and_then(|()| run.decide()) {
         run.abandon(&e)?;
         return Err(e);
     }
