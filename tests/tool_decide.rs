@@ -107,7 +107,8 @@ fn after_two_good_hours(parts: &[Vec<Value>]) -> Vec<Value> {
 
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eco-decide"));
-    command.args(args).current_dir(std::env::temp_dir()).env_clear().env("HOME", "/nonexistent");
+    // Not in a folder where somebody may have left an eco.toml.
+    command.args(args).current_dir("/").env_clear().env("HOME", "/nonexistent");
     command
 }
 

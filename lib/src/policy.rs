@@ -66,7 +66,7 @@ impl Judge {
     pub fn feed(&mut self, stamp: &Stamp, record: &Record) -> Heard {
         let mut heard = Heard::default();
         let place = self.place(&stamp.ecosystem);
-        self.courses[place].1.feed(&self.policy, self.options, stamp.time, record, &mut heard);
+        self.courses[place].1.feed(&self.policy, stamp.time, record, &mut heard);
         heard
     }
 
@@ -76,9 +76,9 @@ impl Judge {
             return self.last;
         }
         let courses = &mut self.courses;
-        let policy = &self.policy;
+        let (policy, options) = (&self.policy, self.options);
         self.last = *self.places.entry(ecosystem.clone()).or_insert_with(|| {
-            courses.push((ecosystem.clone(), Course::new(policy)));
+            courses.push((ecosystem.clone(), Course::new(policy, options)));
             courses.len() - 1
         });
         self.last

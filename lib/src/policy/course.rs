@@ -23,6 +23,7 @@ const NUMBERED: usize = 4096;
 /// The state of one ecosystem.
 #[derive(Default)]
 pub(super) struct Course {
+    options: Options,
     clock: Option<Timestamp>,
     gauges: Gauges,
     proofs: Vec<Proof>,
@@ -74,18 +75,18 @@ struct News {
 }
 
 impl Course {
-    pub fn new(policy: &Policy) -> Course {
+    pub fn new(policy: &Policy, options: Options) -> Course {
         let mut signals = vec![Events::default(); policy.signals.len()];
         for rule in policy.rules.iter().filter(|rule| rule.severity == Severity::Critical) {
             if let Metric::Signal(index) = rule.when.metric {
                 signals[index].stay = true;
             }
         }
-        Course { proofs: vec![Proof::default(); policy.rules.len()], signals, ..Course::default() }
+        Course { options, proofs: vec![Proof::default(); policy.rules.len()], signals, ..Course::default() }
     }
 
     /// Takes one record in and says what follows from it.
-    pub fn feed(&mut self, policy: &Policy, options: Options, time: Timestamp, record: &Record, heard: &mut Heard) {
+    pub fn feed(&mut self, policy: &Policy, time: Timestamp, record: &Record, heard: &mut Heard) {
         let clock = self.clock.unwrap_or(time);
         let is_news = matches!(record, Record::Health(_) | Record::Signal(_) | Record::Operator(_) | Record::Restore(_));
         if is_news && clock.duration_since(time) > LATE {
@@ -95,14 +96,14 @@ impl Course {
         let now = clock.max(time);
         let mut news = News::default();
         self.move_clock(policy, now, &mut news, heard);
-        self.take(policy, options, now, time, record, &mut news, heard);
+        self.take(policy, now, time, record, &mut news, heard);
         if news.fired {
             self.open_or_raise(policy, now);
         }
         if news.sampled {
             self.close_if_over(policy, now, heard);
         }
-        if let Some(answer) = self.judge(policy, options, now, &news) {
+        if let Some(answer) = self.judge(policy, now, &news) {
             self.say(policy, now, answer, heard);
         }
         if news.up {
@@ -142,11 +143,10 @@ impl Course {
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // one record, seen from every side
-    fn take(&mut self, policy: &Policy, options: Options, now: Timestamp, time: Timestamp, record: &Record, news: &mut News, heard: &mut Heard) {
+    fn take(&mut self, policy: &Policy, now: Timestamp, time: Timestamp, record: &Record, news: &mut News, heard: &mut Heard) {
         match record {
             // A canary is somebody else's to judge.
-            Record::Health(health) if health.cohort.as_deref() != Some("canary") => self.sample(policy, options, now, health, news, heard),
+            Record::Health(health) if health.cohort.as_deref() != Some("canary") => self.sample(policy, now, health, news, heard),
             Record::Change(change) => {
                 self.changes.add(time, change);
                 if change.target.parse::<Scope>().is_err() {
@@ -161,7 +161,7 @@ impl Course {
         }
     }
 
-    fn sample(&mut self, policy: &Policy, options: Options, now: Timestamp, health: &Health, news: &mut News, heard: &mut Heard) {
+    fn sample(&mut self, policy: &Policy, now: Timestamp, health: &Health, news: &mut News, heard: &mut Heard) {
         news.sampled = true;
         if !self.calm {
             for (rule, proof) in policy.rules.iter().zip(&mut self.proofs) {
@@ -188,7 +188,7 @@ impl Course {
             self.last_up = Some(up);
         }
         let clear = self.clear(policy);
-        let demand = Demand { samples: policy.samples, at_once: options.now, clear };
+        let demand = Demand { samples: policy.samples, at_once: self.options.now, clear };
         let (gauges, drops, signals) = (&self.gauges, &self.drops, &self.signals);
         let value = |metric: Metric| match metric {
             Metric::Drops => Seen::Known(drops.count()),
@@ -383,7 +383,7 @@ impl Course {
         }
     }
 
-    fn judge(&mut self, policy: &Policy, options: Options, now: Timestamp, news: &News) -> Option<Answer> {
+    fn judge(&mut self, policy: &Policy, now: Timestamp, news: &News) -> Option<Answer> {
         let incident = self.open_incident()?;
         let fires = self.proofs.iter().any(|proof| proof.phase == Phase::Firing);
         let stirred = fires && (news.fired || news.added || news.hold_ended || news.cooldown_ended);
@@ -391,7 +391,7 @@ impl Course {
             return None;
         }
         if incident.severity <= Severity::Low {
-            return if self.cooldown.is_some() { None } else { self.consult(policy, options, now) };
+            return if self.cooldown.is_some() { None } else { self.consult(policy, now) };
         }
         if let Some(handed) = &incident.handed {
             return Some(Answer::escalate(handed.scope.clone(), handed.note));
@@ -406,7 +406,7 @@ impl Course {
         };
         if next_try {
             self.give_up_on_point();
-            return self.consult(policy, options, now);
+            return self.consult(policy, now);
         }
         let scope = self.rollback.0.clone();
         if self.cooldown.is_some() {
@@ -421,7 +421,7 @@ impl Course {
                 return None;
             }
         }
-        self.consult(policy, options, now)
+        self.consult(policy, now)
     }
 
     /// The rollback did not help: its point is not gone back to again.
@@ -440,7 +440,7 @@ impl Course {
     }
 
     /// The table and its guards; nothing while no rule of the incident's severity fires, for what was said stands.
-    fn consult(&self, policy: &Policy, options: Options, now: Timestamp) -> Option<Answer> {
+    fn consult(&self, policy: &Policy, now: Timestamp) -> Option<Answer> {
         let incident = self.open_incident()?;
         if !self.firing(policy).any(|(rule, _)| rule.severity == incident.severity) {
             return None;
@@ -460,7 +460,7 @@ impl Course {
             points: &self.points,
             changes: &self.changes,
             firing: &firing,
-            hold: self.hold.is_some() || options.dry_run,
+            hold: self.hold.is_some() || self.options.dry_run,
             rollbacks: self.rollbacks.iter().filter(|time| now.duration_since(**time) < policy.rollback.per).count() as u64,
         };
         Some(table::guard(answer, &blame, &case))

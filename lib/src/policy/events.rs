@@ -112,3 +112,61 @@ impl Event {
         self.target.as_deref().and_then(|target| target.parse().ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(minute * 60).unwrap()
+    }
+
+    fn alarm(target: Option<&str>) -> Signal {
+        Signal { target: target.map(str::to_owned), ..Signal::default() }
+    }
+
+    #[test]
+    fn an_event_counts_for_less_than_an_hour() {
+        let mut events = Events::default();
+        events.add_drop(at(0), None);
+        events.add_drop(at(30), None);
+        events.expire(at(59));
+        assert_eq!(events.count(), 2.0);
+        events.expire(at(60));
+        assert_eq!(events.count(), 1.0);
+    }
+
+    #[test]
+    fn what_stays_is_counted_without_being_kept_twice() {
+        let mut events = Events { stay: true, ..Events::default() };
+        for minute in 0..1000 {
+            events.add_signal(at(minute), None, &alarm(None), true);
+        }
+        events.expire(at(5000));
+        events.start_over();
+        assert_eq!((events.count(), events.len()), (1000.0, 1));
+        let (first, _) = events.origin().unwrap();
+        assert_eq!((first.first, first.time), (at(0), at(999)));
+    }
+
+    #[test]
+    fn clearing_a_target_leaves_the_others() {
+        let mut events = Events::default();
+        for target in [None, Some("config"), Some("module:ui")] {
+            events.add_signal(at(0), None, &alarm(target), true);
+        }
+        events.clear(Some("config"));
+        assert_eq!(events.count(), 2.0);
+        events.clear(None);
+        assert_eq!(events.count(), 0.0);
+    }
+
+    #[test]
+    fn trouble_since_tomorrow_began_now() {
+        let mut events = Events::default();
+        events.add_signal(at(10), None, &Signal { since: Some(at(20)), ..alarm(None) }, true);
+        events.add_signal(at(11), None, &Signal { since: Some(at(5)), ..alarm(None) }, true);
+        let (first, since) = events.origin().unwrap();
+        assert_eq!((first.first, first.since, since), (at(10), at(10), at(5)));
+    }
+}

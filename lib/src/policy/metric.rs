@@ -168,7 +168,8 @@ pub(super) struct Gauge {
     pub healthy: Option<Timestamp>,
     /// When a usable value came last.
     pub usable_at: Option<Timestamp>,
-    usable: bool,
+    /// Whether the newest record had a value that could be used.
+    pub usable: bool,
 }
 
 impl Default for Gauge {
@@ -462,4 +463,162 @@ fn truth(reading: &Reading<bool>, place: Complaint, complain: &mut impl FnMut(Co
 fn tidy(value: f64) -> f64 {
     const PLACES: f64 = 1e12;
     if value.abs() < 1e3 { (value * PLACES).round() / PLACES } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::from_second(minute * 60).unwrap()
+    }
+
+    fn take(gauges: &mut Gauges, at: i64, health: &Health) -> Vec<&'static str> {
+        let mut complaints = Vec::new();
+        gauges.take(&Policy::default(), minute(at), Some(minute(at - 1)), health, |place| complaints.push(SUSPECT_NAMES[place]));
+        complaints
+    }
+
+    fn sample(error_rate: f64, requests: f64) -> Health {
+        Health { up: known(true), error_rate: known(error_rate), requests: known(requests), ..Health::default() }
+    }
+
+    fn modules(states: &[(&str, &str)]) -> Health {
+        let modules = states.iter().map(|(name, state)| ((*name).to_owned(), Reading::Known((*state).to_owned()))).collect();
+        Health { modules, ..Health::default() }
+    }
+
+    fn known<T>(value: T) -> Reading<T> {
+        Reading::Known(value)
+    }
+
+    fn seen(health: &Health, metric: Metric) -> Seen {
+        let mut gauges = Gauges::default();
+        take(&mut gauges, 0, health);
+        gauges.get(metric).seen
+    }
+
+    #[test]
+    fn what_cannot_be_true_is_unknown_and_complained_about() {
+        let health = Health {
+            up: Reading::Unusable("yes".into()),
+            error_rate: known(1.5),
+            success_rate: known(-0.1),
+            response_ms: known(-1.0),
+            baseline_ms: known(0.0),
+            cpu_usage: known(85.0),
+            memory_usage: Reading::Unusable("half".into()),
+            integrity: Reading::Unusable(1.into()),
+            modules: [("core".to_owned(), Reading::Unusable(7.into()))].into(),
+            ..Health::default()
+        };
+        let mut gauges = Gauges::default();
+        let mut complaints = take(&mut gauges, 0, &health);
+        complaints.sort_unstable();
+        let expected = ["baseline_ms", "cpu_usage", "error_rate", "integrity", "memory_usage", "modules", "response_ms", "success_rate", "up"];
+        assert_eq!(complaints, expected);
+        assert!(gauges.gauges.iter().all(|gauge| gauge.seen == Seen::Unknown));
+    }
+
+    #[test]
+    fn a_missing_error_rate_is_what_success_leaves_and_a_wrong_one_is_not() {
+        let success = |error_rate| Health { success_rate: known(0.9), error_rate, ..Health::default() };
+        assert_eq!(seen(&success(Reading::Absent), Metric::ErrorRate), Seen::Known(0.1));
+        assert_eq!(seen(&success(Reading::Known(0.5)), Metric::ErrorRate), Seen::Known(0.5));
+        assert_eq!(seen(&success(Reading::Known(50.0)), Metric::ErrorRate), Seen::Unknown);
+        assert_eq!(seen(&sample(0.1, 100.0), Metric::SuccessRate), Seen::Unknown);
+    }
+
+    #[test]
+    fn a_service_that_is_down_says_nothing_else() {
+        let down = Health { up: known(false), ..sample(0.5, 100.0) };
+        assert_eq!(seen(&down, Metric::Up), Seen::Known(0.0));
+        assert_eq!(seen(&down, Metric::ErrorRate), Seen::Unknown);
+        let nobody_knows = Health { up: Reading::Absent, ..sample(0.5, 100.0) };
+        assert_eq!(seen(&nobody_knows, Metric::ErrorRate), Seen::Known(0.5));
+    }
+
+    #[test]
+    fn only_states_that_are_known_are_counted() {
+        let health = modules(&[("core", "failed"), ("ui", "ok"), ("tools", "degraded"), ("planner", "thinking")]);
+        assert_eq!(seen(&health, Metric::ModulesFailed), Seen::Known(1.0));
+        assert_eq!(seen(&health, Metric::ModulesDegraded), Seen::Known(1.0));
+        assert_eq!(seen(&health, Metric::ModulesFailedShare), Seen::Known(1.0 / 3.0));
+        assert_eq!(seen(&health, Metric::CriticalFailed), Seen::Known(1.0));
+        let odd = modules(&[("core", "thinking")]);
+        assert_eq!(seen(&odd, Metric::ModulesFailed), Seen::Unknown);
+        assert_eq!(seen(&modules(&[("ui", "failed")]), Metric::CriticalFailed), Seen::Unknown);
+    }
+
+    #[test]
+    fn time_is_credited_only_between_neighbours_that_both_know() {
+        let mut gauges = Gauges::default();
+        let credit = |gauges: &mut Gauges, at: i64, health: &Health| {
+            take(gauges, at, health);
+            gauges.get(Metric::ErrorRate).credit.as_mins()
+        };
+        let (known, unknown) = (sample(0.1, 100.0), Health::default());
+        assert_eq!(credit(&mut gauges, 0, &known), 0);
+        assert_eq!(credit(&mut gauges, 1, &known), 1);
+        assert_eq!(credit(&mut gauges, 2, &unknown), 0);
+        assert_eq!(credit(&mut gauges, 3, &known), 0);
+        assert_eq!(credit(&mut gauges, 6, &known), 3);
+        assert_eq!(credit(&mut gauges, 10, &known), 0, "four minutes are a gap");
+    }
+
+    #[test]
+    fn a_pool_is_one_sample_with_the_mean_of_its_requests() {
+        let mut gauges = Gauges::default();
+        let mut seen = |at: i64, rate: f64, requests: f64| {
+            take(&mut gauges, at, &sample(rate, requests));
+            *gauges.get(Metric::ErrorRate)
+        };
+        assert_eq!(seen(0, 1.0, 5.0).seen, Seen::Nothing);
+        assert_eq!(seen(1, 0.0, 0.0).seen, Seen::Nothing);
+        assert_eq!(seen(2, 0.0, 5.0).seen, Seen::Nothing);
+        let pool = seen(3, 0.0, 10.0);
+        assert_eq!((pool.seen, pool.span, pool.start, pool.healthy), (Seen::Known(0.25), SignedDuration::from_mins(3), minute(0), Some(minute(-1))));
+        assert_eq!(seen(4, 0.5, 20.0).seen, Seen::Known(0.5));
+        assert_eq!(seen(5, 0.5, 0.0).seen, Seen::Unknown, "no requests open no pool");
+    }
+
+    #[test]
+    fn a_pool_that_is_too_old_is_dropped_and_a_sample_that_stands_alone_drops_it() {
+        let mut gauges = Gauges::default();
+        let mut seen = |at: i64, health: &Health| {
+            take(&mut gauges, at, health);
+            gauges.get(Metric::ErrorRate).seen
+        };
+        assert_eq!(seen(0, &sample(1.0, 5.0)), Seen::Nothing);
+        assert_eq!(seen(360, &sample(1.0, 5.0)), Seen::Nothing);
+        assert_eq!(seen(361, &sample(0.0, 10.0)), Seen::Unknown);
+        assert_eq!(seen(362, &sample(0.0, 10.0)), Seen::Known(0.0));
+        assert_eq!(seen(363, &sample(1.0, 10.0)), Seen::Nothing);
+        let alone = Health { error_rate: known(0.5), ..Health::default() };
+        assert_eq!(seen(364, &alone), Seen::Known(0.5));
+        assert_eq!(seen(365, &sample(0.0, 10.0)), Seen::Nothing);
+    }
+
+    #[test]
+    fn normal_is_pinned_or_told_or_learned_in_this_order() {
+        let response = |ms: f64| Health { up: known(true), response_ms: known(ms), ..Health::default() };
+        let mut gauges = Gauges::default();
+        let ratio = |gauges: &mut Gauges, at: i64, health: &Health| {
+            take(gauges, at, health);
+            gauges.get(Metric::ResponseRatio).seen
+        };
+        for at in 0..30 {
+            assert_eq!(ratio(&mut gauges, at, &response(100.0)), Seen::Unknown);
+            gauges.learn(minute(at));
+        }
+        assert_eq!(ratio(&mut gauges, 30, &response(240.0)), Seen::Known(2.4));
+        assert_eq!(ratio(&mut gauges, 31, &response(9.0)), Seen::Known(1.0), "fast enough");
+        let told = Health { baseline_ms: known(200.0), ..response(240.0) };
+        assert_eq!(ratio(&mut gauges, 32, &told), Seen::Known(1.2));
+        assert_eq!(ratio(&mut gauges, 33, &response(300.0)), Seen::Known(1.5));
+        let pinned = Policy::parse("[normal]\nresponse_ms = 50", "p").unwrap();
+        gauges.take(&pinned, minute(34), None, &told, |_| ());
+        assert_eq!(gauges.get(Metric::ResponseRatio).seen, Seen::Known(4.8));
+        assert_eq!(ratio(&mut Gauges::default(), 0, &response(10.0)), Seen::Known(1.0), "without any normal");
+    }
 }

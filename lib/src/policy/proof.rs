@@ -130,3 +130,135 @@ impl Proof {
         *self = Proof { unproven, observed: self.observed, ..Proof::default() };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policy;
+
+    const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+    const DEMAND: Demand = Demand { samples: 3, at_once: false, clear: SignedDuration::from_mins(5) };
+
+    fn rule(text: &str) -> Rule {
+        Policy::parse(&format!("[rules.high]\nr = {{ {text} }}"), "p").unwrap().rules.remove(0)
+    }
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(minute * 60).unwrap()
+    }
+
+    fn gauge(minute: i64, seen: Seen) -> Gauge {
+        Gauge { seen, credit: MINUTE, start: at(minute), ..Gauge::default() }
+    }
+
+    /// Feeds a value a minute; gives the minutes in which the rule started to fire and in which it was over.
+    fn course(rule: &Rule, values: &[Option<f64>], demand: Demand) -> Vec<(usize, &'static str)> {
+        let (mut proof, mut events) = (Proof::default(), Vec::new());
+        for (minute, value) in values.iter().enumerate() {
+            let was = proof.phase;
+            if proof.take(rule, &gauge(minute as i64, Seen::from(*value)), false, demand) {
+                events.push((minute, "fires"));
+            }
+            if was == Phase::Firing && proof.phase == Phase::Idle {
+                events.push((minute, "over"));
+            }
+        }
+        events
+    }
+
+    fn values(pieces: &[(usize, f64)]) -> Vec<Option<f64>> {
+        pieces.iter().flat_map(|(times, value)| std::iter::repeat_n(Some(*value), *times)).collect()
+    }
+
+    #[test]
+    fn it_fires_when_it_has_held_for_long_enough_and_was_seen_often_enough() {
+        let two_minutes = rule("when = \"error_rate > 0.25\", for = \"2m\"");
+        assert_eq!(course(&two_minutes, &values(&[(5, 0.3)]), DEMAND), [(2, "fires")]);
+        let ten_seconds = rule("when = \"error_rate > 0.25\", for = \"10s\"");
+        assert_eq!(course(&ten_seconds, &values(&[(5, 0.3)]), DEMAND), [(2, "fires")]);
+        let five_minutes = rule("when = \"error_rate > 0.25\", for = \"5m\"");
+        assert_eq!(course(&five_minutes, &values(&[(9, 0.3)]), DEMAND), [(5, "fires")]);
+    }
+
+    #[test]
+    fn without_a_span_or_for_a_person_who_asks_one_sample_is_enough() {
+        assert_eq!(course(&rule("when = \"error_rate > 0.25\""), &values(&[(2, 0.3)]), DEMAND), [(0, "fires")]);
+        let slow = rule("when = \"error_rate > 0.25\", for = \"2h\"");
+        assert_eq!(course(&slow, &values(&[(2, 0.3)]), Demand { at_once: true, ..DEMAND }), [(0, "fires")]);
+    }
+
+    #[test]
+    fn a_healthy_sample_ends_what_is_pending_and_an_unknown_one_does_not() {
+        let rule = rule("when = \"error_rate > 0.25\", for = \"2m\"");
+        assert_eq!(course(&rule, &values(&[(2, 0.3), (1, 0.2), (2, 0.3), (1, 0.2)]), DEMAND), []);
+        assert_eq!(course(&rule, &[Some(0.3), None, Some(0.3), None, Some(0.3)], DEMAND), [(4, "fires")]);
+    }
+
+    #[test]
+    fn it_is_over_after_five_minutes_inside_the_margin_and_a_value_in_between_starts_them_anew() {
+        let rule = rule("when = \"error_rate > 0.20\"");
+        assert_eq!(course(&rule, &values(&[(1, 0.3), (9, 0.18)]), DEMAND), [(0, "fires"), (6, "over")]);
+        assert_eq!(course(&rule, &values(&[(1, 0.3), (9, 0.19)]), DEMAND), [(0, "fires")]);
+        assert_eq!(course(&rule, &values(&[(1, 0.3), (5, 0.1), (1, 0.19), (6, 0.1)]), DEMAND), [(0, "fires"), (12, "over")]);
+        let mut gap = values(&[(1, 0.3), (3, 0.1)]);
+        gap.extend([None; 20]);
+        gap.extend(values(&[(3, 0.1)]));
+        assert_eq!(course(&rule, &gap, DEMAND), [(0, "fires"), (26, "over")]);
+    }
+
+    #[test]
+    fn an_excuse_keeps_it_from_firing_and_counts_as_healthy() {
+        let rule = rule("when = \"response_ms > 1000\"");
+        let mut proof = Proof::default();
+        assert!(!proof.take(&rule, &gauge(0, Seen::Known(2000.0)), true, DEMAND));
+        assert!(proof.take(&rule, &gauge(1, Seen::Known(2000.0)), false, DEMAND));
+        for minute in 2..8 {
+            proof.take(&rule, &gauge(minute, Seen::Known(2000.0)), true, DEMAND);
+        }
+        assert_eq!(proof.phase, Phase::Idle);
+    }
+
+    #[test]
+    fn a_pool_brings_its_span_even_when_it_is_the_first_sample() {
+        let rule = rule("when = \"error_rate > 0.25\", for = \"2m\"");
+        let mut proof = Proof::default();
+        let pool = Gauge { span: SignedDuration::from_mins(3), ..gauge(1, Seen::Known(0.5)) };
+        assert!(!proof.take(&rule, &pool, false, DEMAND));
+        assert_eq!((proof.held, proof.since), (SignedDuration::from_mins(3), at(1)));
+        proof.take(&rule, &gauge(5, Seen::Nothing), false, DEMAND);
+        assert_eq!(proof.count, 1);
+    }
+
+    #[test]
+    fn what_is_pending_and_unheard_of_is_dropped() {
+        let rule = rule("when = \"error_rate > 0.25\", for = \"2m\"");
+        let mut proof = Proof::default();
+        proof.take(&rule, &gauge(0, Seen::Known(0.5)), false, DEMAND);
+        proof.expire(at(5), Some(at(0)), DEMAND.clear);
+        assert_eq!(proof.phase, Phase::Pending);
+        proof.expire(at(6), Some(at(0)), DEMAND.clear);
+        assert_eq!(proof.phase, Phase::Idle);
+    }
+
+    #[test]
+    fn after_a_restore_it_must_prove_that_it_is_over() {
+        let rule = rule("when = \"error_rate > 0.25\"");
+        let mut proof = Proof::default();
+        proof.take(&rule, &gauge(0, Seen::Known(0.5)), false, DEMAND);
+        proof.start_over();
+        assert!(proof.phase == Phase::Idle && proof.keeps_open());
+        for minute in 1..7 {
+            assert!(proof.keeps_open());
+            proof.take(&rule, &gauge(minute, Seen::Known(0.0)), false, DEMAND);
+        }
+        assert!(!proof.keeps_open());
+    }
+
+    #[test]
+    fn an_event_fires_at_once_and_a_further_one_does_not_fire_again() {
+        let mut proof = Proof::default();
+        assert!(proof.fire(at(1), at(2), None, 3.0));
+        assert!(!proof.fire(at(5), at(5), None, 4.0));
+        assert_eq!((proof.since, proof.sign, proof.observed), (at(1), at(2), 4.0));
+    }
+}

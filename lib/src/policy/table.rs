@@ -151,3 +151,130 @@ pub(super) fn guard(mut answer: Answer, blame: &Blame, case: &Case) -> Answer {
     }
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policy;
+    use crate::record::{Change, Snapshot};
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(100_000_000 + minute * 60).unwrap()
+    }
+
+    fn scope(text: &str) -> Scope {
+        text.parse().unwrap()
+    }
+
+    fn found(text: &str) -> Blame {
+        Blame::Found { scope: scope(text), cut: at(-5), reversible: true }
+    }
+
+    fn brief(answer: &Answer) -> String {
+        let scope = answer.scope.as_ref().map(|scope| format!(" {scope}")).unwrap_or_default();
+        let notes: String = answer.notes.iter().map(|note| format!(" ({note})")).collect();
+        format!("{:?}{scope}{notes}", answer.action).to_lowercase()
+    }
+
+    #[test]
+    fn the_table_says_who_may_act() {
+        use Severity::{Critical, High, Low, Medium};
+        let blames = [
+            found("config"),
+            Blame::Ambiguous { scope: scope("config"), cut: at(-9), reversible: true },
+            Blame::Claimed { scope: scope("config"), cut: at(-5), reversible: true },
+            Blame::Module(scope("module:m")),
+            Blame::Nobody,
+        ];
+        let row = |severity, trigger| {
+            let firing = Firing { trigger, ..Firing::default() };
+            blames.each_ref().map(|blame| brief(&look_up(severity, blame, at(0), &firing, false)))
+        };
+        let full = "rollback full";
+        assert_eq!(row(Critical, false), [full, "rollback full (ambiguous)", full, full, full]);
+        let propose = ["propose config", "propose config (ambiguous)", "propose config", "propose module:m"];
+        assert_eq!(row(High, false), ["rollback config", propose[1], propose[2], propose[3], "propose full"]);
+        assert_eq!(row(Medium, true), ["rollback config", propose[1], propose[2], propose[3], "investigate"]);
+        assert_eq!(row(Medium, false), [propose[0], propose[1], propose[2], propose[3], "investigate"]);
+        assert_eq!(row(Low, true), ["watch"; 5]);
+    }
+
+    #[test]
+    fn a_critical_signal_that_is_trusted_and_names_a_target_limits_the_rollback_to_it() {
+        let firing = Firing { only_signals: true, trusted: true, named: Some(scope("automation:a")), ..Firing::default() };
+        let answer = look_up(Severity::Critical, &found("automation:a"), at(0), &firing, false);
+        assert_eq!((brief(&answer), answer.alternative), ("rollback automation:a".into(), None));
+        let mixed = Firing { only_signals: false, ..firing };
+        let answer = look_up(Severity::Critical, &found("automation:a"), at(0), &mixed, false);
+        assert_eq!((brief(&answer), answer.alternative), ("rollback full".into(), Some(scope("automation:a"))));
+    }
+
+    #[test]
+    fn suspect_first_is_for_a_service_that_is_down_and_a_suspect_that_is_sure() {
+        let down = Firing { only_down: true, ..Firing::default() };
+        let says = |blame: &Blame, firing: &Firing| brief(&look_up(Severity::Critical, blame, at(0), firing, true));
+        assert_eq!(says(&found("config"), &down), "rollback config");
+        assert_eq!(says(&found("config"), &Firing::default()), "rollback full");
+        assert_eq!(says(&Blame::Module(scope("module:m")), &down), "rollback full");
+    }
+
+    /// The guards over a rollback of `target`, with this point (minute, verified) in the stream and this change in between.
+    fn guarded(target: &str, point: Option<(i64, bool)>, irreversible: Option<i64>, firing: &Firing, hold: bool, rollbacks: u64) -> Answer {
+        let (mut points, mut changes) = (Points::default(), Changes::default());
+        if let Some((minute, verified)) = point {
+            let covers = vec!["full".into(), "config".into(), "modules".into()];
+            points.add(at(minute), &Snapshot { id: "p".into(), covers, verified: Some(verified), ..Snapshot::default() });
+        }
+        if let Some(minute) = irreversible {
+            changes.add(at(minute), &Change { target: "module:db".into(), reversible: Some(false), ..Change::default() });
+        }
+        let policy = Policy::default();
+        let case = Case {
+            now: at(2),
+            onset: at(0),
+            healthy: Some(at(-1)),
+            policy: &policy.rollback,
+            points: &points,
+            changes: &changes,
+            firing,
+            hold,
+            rollbacks,
+        };
+        let blame = found(target);
+        guard(look_up(Severity::High, &blame, at(0), firing, false), &blame, &case)
+    }
+
+    #[test]
+    fn a_guard_says_its_word_only_where_it_changes_something() {
+        let calm = Firing::default();
+        let says = |point, irreversible, hold, rollbacks| brief(&guarded("config", point, irreversible, &calm, hold, rollbacks));
+        let good = Some((-60, true));
+        assert_eq!(says(good, None, false, 0), "rollback config");
+        assert_eq!(says(None, None, false, 0), "rollback config (store)");
+        assert_eq!(says(None, None, true, 9), "propose config (store) (hold)");
+        assert_eq!(says(Some((-1, true)), None, false, 0), "escalate config (no-point)", "younger than the change");
+        assert_eq!(says(Some((-60, false)), Some(-30), true, 9), "propose config (unverified)");
+        assert_eq!(says(Some((-20_000, true)), None, false, 0), "propose config (old)");
+        assert_eq!(says(good, Some(-30), true, 9), "propose config (irreversible)");
+        assert_eq!(says(good, Some(-61), false, 0), "rollback config");
+        assert_eq!(says(good, None, true, 9), "propose config (hold)");
+        assert_eq!(says(good, None, false, 1), "rollback config");
+        assert_eq!(says(good, None, false, 2), "escalate config (limit)");
+        let doubtful = Firing { only_signals: true, ..Firing::default() };
+        assert_eq!(brief(&guarded("config", good, None, &doubtful, true, 0)), "propose config (untrusted)");
+    }
+
+    #[test]
+    fn what_is_switched_off_needs_no_point_and_loses_no_data() {
+        let answer = guarded("automation:a", Some((-1, true)), Some(-30), &Firing::default(), false, 0);
+        assert_eq!((brief(&answer), answer.snapshot, answer.data_loss_s), ("rollback automation:a".into(), None, Some(0.0)));
+        let answer = guarded("module:m", Some((-60, true)), None, &Firing::default(), false, 0);
+        assert_eq!((answer.snapshot.as_deref(), answer.data_loss_s), (Some("p"), Some(3600.0)));
+    }
+
+    #[test]
+    fn an_escalation_names_no_point_and_no_cut() {
+        let answer = guarded("config", Some((-60, true)), None, &Firing::default(), false, 2);
+        assert_eq!((answer.snapshot, answer.cut, answer.data_loss_s), (None, None, None));
+    }
+}
