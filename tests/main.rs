@@ -5,6 +5,7 @@ mod hazards;
 mod kill;
 mod page_records;
 mod reference_readers;
+mod shape;
 mod tool_ctl;
 mod tool_decide;
 mod tool_health;
