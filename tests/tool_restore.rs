@@ -46,8 +46,8 @@ fn decision(id: &str, action: &str, scope: &str, snapshot: Option<&Value>) -> Va
         "scope": scope, "snapshot": snapshot, "cut": "2999-01-01T00:00:00Z", "reasons": [], "suspects": []})
 }
 
-fn stream(records: &[Value]) -> String {
-    records.iter().map(|record| format!("{record}\n")).collect()
+fn stream<'a>(records: impl IntoIterator<Item = &'a Value>) -> String {
+    records.into_iter().map(|record| format!("{record}\n")).collect()
 }
 
 /// What of ours is left in the tree.
@@ -189,8 +189,8 @@ fn a_proposal_waits_for_a_person() {
     let broken = roots(&world);
     let word = |verb: &str, of: Option<&str>| json!({"type": "operator", "time": "2026-03-01T10:01:00Z", "do": verb, "decision": of});
     let propose = decision("i1/1", "propose", "config", Some(&snapshot["id"]));
-    let alone = world.run("eco-restore").stdin(stream(&[propose.clone()])).exits(0).says("--approve");
-    assert_eq!(alone.stdout, stream(&[propose.clone()]));
+    let alone = world.run("eco-restore").stdin(stream([&propose])).exits(0).says("--approve");
+    assert_eq!(alone.stdout, stream([&propose]));
     for words in [vec![word("reject", None), word("approve", None)], vec![word("approve", Some("another"))]] {
         let input = stream(&[vec![propose.clone()], words].concat());
         assert_eq!(world.run("eco-restore").stdin(&input).exits(0).stdout, input);
@@ -227,7 +227,7 @@ fn a_decision_without_a_snapshot_takes_the_newest_good_one_before_its_cut() {
     world.at("2026-03-01T09:00:00Z").good();
     let mut order = decision("i1/1", "rollback", "full", None);
     order["cut"] = json!("2026-03-01T08:59:00Z");
-    let done = world.at("2026-03-01T10:00:00Z").run("eco-restore").stdin(stream(&[order.clone()])).exits(0);
+    let done = world.at("2026-03-01T10:00:00Z").run("eco-restore").stdin(stream([&order])).exits(0);
     assert_eq!(done.last("restore")["snapshot"], wanted["id"]);
     assert_eq!(done.last("restore")["data_loss_s"], 7200);
     (order["id"], order["cut"]) = (json!("i1/2"), json!("2026-03-01T07:00:00Z"));
@@ -272,7 +272,7 @@ fn with_a_scope_the_stream_names_the_snapshot() {
     let ran = world.pipe(["eco-ls latest-good", "eco-verify", "eco-restore --scope config"]).exits([0, 0, 0]);
     assert_eq!((&ran.last("restore")["snapshot"], &ran.last("verification")["ok"]), (&snapshot["id"], &json!(true)));
     same(&[was[0].clone(), broken[1].clone(), broken[2].clone()], &roots(&world));
-    world.pipe(["eco-verify", "eco-restore --scope full"]).stdin(stream(&[snapshot.clone()])).exits([0, 0]);
+    world.pipe(["eco-verify", "eco-restore --scope full"]).stdin(stream([&snapshot])).exits([0, 0]);
     rolled_back(&was, &broken, &roots(&world));
     let twice = stream(&[snapshot.clone(), snapshot.clone()]);
     world.run("eco-restore").args(["--scope", "full"]).stdin(twice).exits(4).says("exactly one snapshot");
@@ -881,7 +881,7 @@ fn hazard_25_a_full_disk_leaves_everything_as_it_was() {
         world.spoil();
         let _ = fs::write(world.path("ballast"), vec![1; 1 << 20]);
         let _ = fs::write(world.path("ballast-2"), vec![1; 1 << 20]);
-        let room = rustix::fs::statvfs(&world.root()).unwrap();
+        let room = rustix::fs::statvfs(world.root()).unwrap();
         assert!(room.f_bavail * room.f_frsize < 200_000);
         let before = roots(&world);
         let done = world.run("eco-restore").arg("latest-good").exits(4);
