@@ -295,7 +295,8 @@ fn swapped_members_are_damage_of_both_files() {
     parts.written(&edited);
     let found = damaged(&world, &edited, "data/same-1", "other bytes than were captured");
     assert_eq!(found["damage"].as_array().unwrap().len(), 2, "{found}");
-    not_restored(&world, &edited, "data/same-1 is damaged in it");
+    // Whichever of the two a core comes to first.
+    not_restored(&world, &edited, " is damaged in it");
 }
 
 /// Replaces a file's content consistently: member, digests, everything that is inside the archive.
@@ -627,9 +628,8 @@ fn sizes_that_cannot_be_are_refused() {
         let path = world.folder().join(name);
         fs::write(&path, member.finish().unwrap()).unwrap();
         let limited = |program: &str, words: &[&str]| {
-            let line = format!("ulimit -v 262144; exec \"$0\" \"$@\"");
             let binary = Path::new(env!("CARGO_BIN_EXE_eco-verify")).with_file_name(program);
-            world.run("sh").args(["-c", &line]).arg(binary).arg(&path).args(words).ran()
+            world.run("sh").args(["-c", "ulimit -v 262144; exec \"$0\" \"$@\""]).arg(binary).arg(&path).args(words).ran()
         };
         let ran = limited("eco-verify", &[]);
         assert!(ran.code == 1 && ran.stdout.contains("an extended header of absurd size"), "{ran}");
