@@ -541,7 +541,12 @@ mod tests {
         let found: Vec<_> = index.entries.iter().map(|e| (e.node.path.to_str().unwrap(), e.node.kind.clone())).collect();
         assert_eq!(found[2..], [("data/c", Kind::File { size: 7 }), ("data/d", Kind::Hardlink { target: "data/c".into() })]);
         let mut content = Vec::new();
-        archive.content(&index, &index.entries[2], &mut |piece| Ok(content.extend_from_slice(piece))).unwrap();
+        archive
+            .content(&index, &index.entries[2], &mut |piece| {
+                content.extend_from_slice(piece);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(content, b"content");
     }
 

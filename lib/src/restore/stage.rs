@@ -11,8 +11,7 @@ use crate::plan::{self, Comparison};
 use crate::record::{RecordPath, Scope};
 use crate::scope::{Patterns, Walk, walk};
 use crate::store::{Seal, Stored};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, statx};
-use rustix::io::Errno;
+use rustix::fs::{FileType, Mode, OFlags};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
@@ -238,7 +237,7 @@ pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf]) -> Result
         let above = place_of_trial(&live);
         disk::keeping_times([above], || trial(above, folder))
             .map_err(|why| Error::Refused(format!("{} cannot change places with a staged one: {why}", live.display())))?;
-        if is_mount_point(&live)? {
+        if disk::is_mount_point(&live)? {
             return Err(Error::Refused(format!("{} is a mount point, which cannot change places", live.display())));
         }
     }
@@ -279,17 +278,4 @@ pub(super) fn clear_trials(root: &Path, journal: &Journal) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Of a mount from the same filesystem (a bind mount) only the kernel can tell.
-fn is_mount_point(path: &Path) -> Result<bool> {
-    match statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()) {
-        Ok(found) if found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
-            return Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
-        }
-        Ok(_) | Err(Errno::NOENT | Errno::NOSYS) => {}
-        Err(e) => return Err(e).named("look at", path),
-    }
-    let (Some(own), Some(above)) = (disk::stat(path)?, disk::stat(disk::parent(path))?) else { return Ok(false) };
-    Ok(own.st_dev != above.st_dev)
 }

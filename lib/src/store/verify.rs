@@ -93,10 +93,8 @@ fn look(
     // Archives never change, so the first digest that was left beside one is a promise that stands.
     let before = Seal::read(path, archive.length()).map(|seal| seal.sha256_toc);
     let digest = digest.to_string();
-    if let Some(promised) = promised {
-        if promised.id != index.head.snapshot.id {
-            found.damage.push(says("it is another snapshot than its record says"));
-        }
+    if promised.is_some_and(|promised| promised.id != index.head.snapshot.id) {
+        found.damage.push(says("it is another snapshot than its record says"));
     }
     if promised.and_then(|promised| promised.sha256_toc.as_ref()).is_some_and(|hex| *hex != digest) {
         found.damage.push(says("its index is not the one that its record promises"));
