@@ -189,8 +189,8 @@ fn a_proposal_waits_for_a_person() {
     let broken = roots(&world);
     let word = |verb: &str, of: Option<&str>| json!({"type": "operator", "time": "2026-03-01T10:01:00Z", "do": verb, "decision": of});
     let propose = decision("i1/1", "propose", "config", Some(&snapshot["id"]));
-    let alone = world.run("eco-restore").stdin(stream(&[propose.clone()])).exits(0).says("--approve");
-    assert_eq!(alone.stdout, stream(&[propose.clone()]));
+    let alone = world.run("eco-restore").stdin(stream(std::slice::from_ref(&propose))).exits(0).says("--approve");
+    assert_eq!(alone.stdout, stream(std::slice::from_ref(&propose)));
     for words in [vec![word("reject", None), word("approve", None)], vec![word("approve", Some("another"))]] {
         let input = stream(&[vec![propose.clone()], words].concat());
         assert_eq!(world.run("eco-restore").stdin(&input).exits(0).stdout, input);
@@ -272,7 +272,7 @@ fn with_a_scope_the_stream_names_the_snapshot() {
     let ran = world.pipe(["eco-ls latest-good", "eco-verify", "eco-restore --scope config"]).exits([0, 0, 0]);
     assert_eq!((&ran.last("restore")["snapshot"], &ran.last("verification")["ok"]), (&snapshot["id"], &json!(true)));
     same(&[was[0].clone(), broken[1].clone(), broken[2].clone()], &roots(&world));
-    world.pipe(["eco-verify", "eco-restore --scope full"]).stdin(stream(&[snapshot.clone()])).exits([0, 0]);
+    world.pipe(["eco-verify", "eco-restore --scope full"]).stdin(stream(std::slice::from_ref(&snapshot))).exits([0, 0]);
     rolled_back(&was, &broken, &roots(&world));
     let twice = stream(&[snapshot.clone(), snapshot.clone()]);
     world.run("eco-restore").args(["--scope", "full"]).stdin(twice).exits(4).says("exactly one snapshot");
@@ -881,7 +881,7 @@ fn hazard_25_a_full_disk_leaves_everything_as_it_was() {
         world.spoil();
         let _ = fs::write(world.path("ballast"), vec![1; 1 << 20]);
         let _ = fs::write(world.path("ballast-2"), vec![1; 1 << 20]);
-        let room = rustix::fs::statvfs(&world.root()).unwrap();
+        let room = rustix::fs::statvfs(world.root()).unwrap();
         assert!(room.f_bavail * room.f_frsize < 200_000);
         let before = roots(&world);
         let done = world.run("eco-restore").arg("latest-good").exits(4);

@@ -627,7 +627,7 @@ fn sizes_that_cannot_be_are_refused() {
         let path = world.folder().join(name);
         fs::write(&path, member.finish().unwrap()).unwrap();
         let limited = |program: &str, words: &[&str]| {
-            let line = format!("ulimit -v 262144; exec \"$0\" \"$@\"");
+            let line = "ulimit -v 262144; exec \"$0\" \"$@\"".to_owned();
             let binary = Path::new(env!("CARGO_BIN_EXE_eco-verify")).with_file_name(program);
             world.run("sh").args(["-c", &line]).arg(binary).arg(&path).args(words).ran()
         };
