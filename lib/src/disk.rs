@@ -1,6 +1,8 @@
 //! File operations that name their path, never follow a link they did not expect, and are durable when they say so. The
 //! platform's own calls (exchange, flush of a filesystem, locks, resolution beneath a folder) live here and nowhere else.
 
+#![allow(clippy::unnecessary_cast, reason = "on other platforms the fields of a stat have other types")]
+
 use crate::error::{Error, Named, Result};
 use crate::tree::{Identity, Kind, Meta, Mtime, Node, Xattr};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
@@ -79,6 +81,21 @@ pub fn describe(path: PathBuf, stat: &Stat) -> (Node, Identity) {
 pub fn identity(stat: &Stat) -> Identity {
     let ctime_ns = i128::from(stat.st_ctime as i64) * 1_000_000_000 + i128::from(stat.st_ctime_nsec as u32);
     Identity { dev: stat.st_dev as u64, ino: stat.st_ino as u64, ctime_ns }
+}
+
+/// Whether something is mounted here. Of a mount from the same filesystem (a bind mount) only the kernel can tell.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn is_mount_point(path: &Path) -> Result<bool> {
+    #[cfg(target_os = "linux")]
+    if let Ok(found) = sys::statx(sys::CWD, path, AtFlags::SYMLINK_NOFOLLOW, sys::StatxFlags::empty())
+        && found.stx_attributes_mask.contains(sys::StatxAttributes::MOUNT_ROOT)
+    {
+        return Ok(found.stx_attributes.contains(sys::StatxAttributes::MOUNT_ROOT));
+    }
+    let (Some(own), Some(above)) = (stat(path)?, stat(parent(path))?) else { return Ok(false) };
+    Ok(own.st_dev != above.st_dev)
 }
 
 /// `lstat`, or `None` where nothing is.

@@ -238,7 +238,7 @@ pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf]) -> Result
         let above = place_of_trial(&live);
         disk::keeping_times([above], || trial(above, folder))
             .map_err(|why| Error::Refused(format!("{} cannot change places with a staged one: {why}", live.display())))?;
-        if is_mount_point(&live)? {
+        if disk::is_mount_point(&live)? {
             return Err(Error::Refused(format!("{} is a mount point, which cannot change places", live.display())));
         }
     }
@@ -279,9 +279,4 @@ pub(super) fn clear_trials(root: &Path, journal: &Journal) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_mount_point(path: &Path) -> Result<bool> {
-    let (Some(own), Some(above)) = (disk::stat(path)?, disk::stat(disk::parent(path))?) else { return Ok(false) };
-    Ok(own.st_dev != above.st_dev)
 }

@@ -6,7 +6,7 @@ use super::stage::Point;
 use super::{Ecosystem, Stage};
 use crate::disk;
 use crate::error::{Error, Named, Result};
-use crate::record::{Plan, Restore};
+use crate::record::Plan;
 use crate::store::Stored;
 use std::fs;
 use std::io::ErrorKind;
@@ -19,13 +19,7 @@ use std::time::Instant;
 ///
 /// # Errors
 /// [`Error::Usage`] when the folder is not empty; [`Error::Refused`] for damage; [`Error::Path`]. What was written is removed again.
-pub fn extract_to(
-    eco: &Ecosystem,
-    order: &Order,
-    stored: Stored,
-    folder: &Path,
-    stage: &mut Stage<'_>,
-) -> Result<(Option<Restore>, Vec<(PathBuf, String)>)> {
+pub fn extract_to(eco: &Ecosystem, order: &Order, stored: Stored, folder: &Path, stage: &mut Stage<'_>) -> Result<Vec<(PathBuf, String)>> {
     let began = Instant::now();
     let point = Point::open(eco, stored, &order.scope, order.adopt, stage.progress)?;
     let (bytes, entries) = point.weight(None);
@@ -53,7 +47,7 @@ pub fn extract_to(
     };
     stage.emit(plan.clone());
     if order.dry_run || !(stage.confirm)(&plan)? {
-        return Ok((None, Vec::new()));
+        return Ok(Vec::new());
     }
     let mut record = order.record();
     record.snapshot = plan.snapshot;
@@ -76,8 +70,8 @@ pub fn extract_to(
         Ok(done) => {
             record.phase = "completed".into();
             record.created = Some(done.entries);
-            stage.emit(record.clone());
-            Ok((Some(record), done.lost))
+            stage.emit(record);
+            Ok(done.lost)
         }
         Err(e) => {
             clear(folder, made)?;

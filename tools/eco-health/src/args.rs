@@ -7,7 +7,7 @@ use eco::tool::{Common, Words};
 
 /// Ask the running service how it is
 ///
-/// Asks every [[probe]] of eco.toml at the same time and writes one `health` record.
+/// Asks every probe of eco.toml at the same time and writes one `health` record.
 #[derive(Parser)]
 #[command(name = "eco-health", version)]
 pub struct Args {

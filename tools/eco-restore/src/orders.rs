@@ -102,7 +102,7 @@ impl<'a> Orders<'a> {
         let order = self.order(tool, scope, said);
         if let Some(folder) = &self.args.target {
             tool.changes_something()?;
-            let (_, lost) = self.on_stage(tool, false, |eco, stage| restore::extract_to(eco, &order, stored, folder, stage))?;
+            let lost = self.on_stage(tool, false, |eco, stage| restore::extract_to(eco, &order, stored, folder, stage))?;
             if let Some((path, what)) = lost.first() {
                 tool.error(&format!("{}: {what}; {} more such entries, everything else is there", path.display(), lost.len() - 1));
                 return Ok(Exit::Unfinished);
