@@ -433,10 +433,7 @@ impl Run<'_, '_> {
                 Verdict::No => Some(false),
                 Verdict::Unknown => None,
             };
-            let why = match why {
-                Some(why) if self.stage.asked_to_stop() => Some(format!("interrupted before it was healthy: {why}")),
-                why => why.map(|why| format!("not healthy within {}: {why}", crate::time::Span(limit))),
-            };
+            let why = why.map(|why| format!("not healthy within {}: {why}", crate::time::Span(limit)));
             self.stage.report(&id, "health", ok, why.clone(), began);
             if verdict != Verdict::Yes {
                 return why.or_else(|| Some("not healthy".into()));
