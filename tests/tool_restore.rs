@@ -860,6 +860,43 @@ fn an_ordinary_user_rolls_back_what_is_theirs() {
 }
 
 #[test]
+fn a_root_that_is_mounted_from_the_same_filesystem_is_refused_while_the_service_runs() {
+    refused_for_a_mount("config");
+}
+
+#[test]
+fn a_root_with_a_mount_inside_is_refused_because_the_mount_would_go_with_the_old_tree() {
+    refused_for_a_mount("data/up loads");
+}
+
+fn refused_for_a_mount(place: &str) {
+    if !is_root("a root that is a bind mount") {
+        return;
+    }
+    let world = World::service();
+    world.good();
+    world.spoil();
+    let (root, pid) = (world.path(place), world.pid());
+    fs::create_dir_all(&root).unwrap();
+    let mounted = std::process::Command::new("/bin/mount").arg("--bind").args([&root, &root]).status();
+    if !mounted.is_ok_and(|done| done.success()) {
+        not_shown("a root that is a bind mount", "nothing can be mounted here");
+        return;
+    }
+    let shown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let before = roots(&world);
+        let done = world.run("eco-restore").arg("latest-good").exits(4).says("mount point");
+        same(&before, &roots(&world));
+        assert_eq!(world.pid(), pid, "{done}");
+        tidy(&world, 0);
+    }));
+    world.shell(&format!("umount -l '{place}'"));
+    if let Err(why) = shown {
+        std::panic::resume_unwind(why);
+    }
+}
+
+#[test]
 fn hazard_25_a_full_disk_leaves_everything_as_it_was() {
     if !is_root("a rollback on a full filesystem of its own") {
         return;

@@ -98,6 +98,25 @@ pub fn is_mount_point(path: &Path) -> Result<bool> {
     Ok(own.st_dev != above.st_dev)
 }
 
+/// A mount point somewhere below this folder, if there is one: renaming the folder would take it along.
+pub fn mount_below(folder: &Path) -> Option<PathBuf> {
+    // Absent on other systems, where nobody knows.
+    let list = fs::read("/proc/self/mountinfo").ok()?;
+    let places = list.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    places.map(unescaped).find(|place| place != folder && place.starts_with(folder))
+}
+
+/// The kernel writes blanks and backslashes in this list as `\040`.
+fn unescaped(field: &[u8]) -> PathBuf {
+    let (mut bytes, mut rest) = (Vec::new(), field);
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(octal.unwrap_or(*first));
+        rest = if octal.is_some() { &after[3..] } else { after };
+    }
+    OsString::from_vec(bytes).into()
+}
+
 /// `lstat`, or `None` where nothing is.
 ///
 /// # Errors

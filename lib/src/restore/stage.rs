@@ -241,6 +241,10 @@ pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf]) -> Result
         if disk::is_mount_point(&live)? {
             return Err(Error::Refused(format!("{} is a mount point, which cannot change places", live.display())));
         }
+        if let Some(inside) = disk::mount_below(&live) {
+            let (live, inside) = (live.display(), inside.display());
+            return Err(Error::Refused(format!("{inside} is a mount point inside {live}, and would stay with the tree from before")));
+        }
     }
     Ok(())
 }
