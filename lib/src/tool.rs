@@ -13,8 +13,9 @@ use pipe::{Input, Output};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// The flags that all programs share.
 #[derive(Args, Clone, Debug, Default)]
@@ -390,15 +391,15 @@ impl Tool {
         tempfile::Builder::new().prefix("eco-").tempdir().named("create a folder in", std::env::temp_dir())
     }
 
-    /// A progress bar on stderr, counted in bytes; silent unless stderr is a terminal.
-    pub fn progress(&self, what: &'static str, total: u64) -> Progress {
+    /// A running count of bytes on stderr, for work that takes long enough to be wondered about; silent unless stderr is a terminal.
+    pub fn progress(&self, what: &'static str) -> Progress {
         let hidden = self.common.no_progress || self.common.quiet || !io::stderr().is_terminal();
         let target = if hidden { indicatif::ProgressDrawTarget::hidden() } else { indicatif::ProgressDrawTarget::stderr() };
-        let bar = indicatif::ProgressBar::with_draw_target((total > 0).then_some(total), target);
-        let style = indicatif::ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-        bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()));
+        let bar = indicatif::ProgressBar::with_draw_target(None, target);
+        let style = indicatif::ProgressStyle::with_template("{spinner} {msg} {bytes}, {bytes_per_sec}");
+        bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()));
         bar.set_message(what);
-        Progress(bar)
+        Progress { bar, bytes: AtomicU64::new(0), since: Mutex::new(Instant::now()) }
     }
 
     /// Asks a yes-or-no question at the terminal, whatever stdin is. `None` where there is no terminal.
@@ -420,19 +421,36 @@ impl Tool {
     }
 }
 
-/// A progress bar in bytes.
-pub struct Progress(indicatif::ProgressBar);
+/// A running count of bytes, shown once the work has taken a second.
+pub struct Progress {
+    bar: indicatif::ProgressBar,
+    bytes: AtomicU64,
+    since: Mutex<Instant>,
+}
 
 impl Progress {
     /// Counts on.
     pub fn add(&self, bytes: u64) {
-        self.0.inc(bytes);
+        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).elapsed() > Duration::from_secs(1) {
+            if self.bar.is_finished() {
+                self.bar.reset();
+            }
+            self.bar.set_position(bytes);
+        }
+    }
+
+    /// Makes room on the terminal for something else, and starts to count anew.
+    pub fn pause(&self) {
+        self.bar.finish_and_clear();
+        self.bytes.store(0, Ordering::Relaxed);
+        *self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Instant::now();
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 

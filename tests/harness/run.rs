@@ -10,6 +10,10 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
+
+/// No program of ours takes so long on these small trees, not even on a busy machine.
+const LONGEST: Duration = Duration::from_secs(180);
 
 /// Where Cargo has put the programs of this package.
 pub fn program(name: &str) -> PathBuf {
@@ -77,21 +81,16 @@ impl<'w> Run<'w> {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs it to its end, which must come: a program that hangs is killed and seen as ended by signal 9.
     pub fn ran(self) -> Ran {
-        let mut command = self.command();
-        command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        let feeding = feed(&mut child, self.stdin);
-        let done = child.wait_with_output().unwrap();
-        feeding.map(thread::JoinHandle::join);
-        Ran {
-            command: format!("{command:?}"),
-            code: code(done.status),
-            stdout: text(done.stdout),
-            stderr: text(done.stderr),
-            folder: self.world.folder(),
+        let command = self.command();
+        let said = format!("{command:?}");
+        let mut command = assert_cmd::Command::from_std(command);
+        if let Some(text) = self.stdin {
+            command.write_stdin(text);
         }
+        let done = command.timeout(LONGEST).output().unwrap_or_else(|e| panic!("{said}: {e}"));
+        Ran { command: said, code: code(done.status), stdout: text(done.stdout), stderr: text(done.stderr), folder: self.world.folder() }
     }
 
     /// Runs it to its end, which must be this exit code.

@@ -180,7 +180,7 @@ impl<'a> Orders<'a> {
     fn on_stage<T>(&self, tool: &mut Tool, asks: bool, work: impl FnOnce(&Ecosystem, &mut Stage<'_>) -> Result<T>) -> Result<T> {
         let stop = tool.stop_flag();
         let asks = asks && !self.args.yes && tool.is_human();
-        let bar = tool.progress("reading and writing", 0);
+        let bar = tool.progress("reading and writing");
         let clock = tool.clock();
         let tool = RefCell::new(tool);
         let lost = RefCell::new(None);
@@ -189,6 +189,7 @@ impl<'a> Orders<'a> {
             &mut Stage {
                 now: &clock,
                 emit: &mut |record| {
+                    bar.pause();
                     // A record that cannot be written must not stop a rollback half-way; it is told at the end.
                     if let Err(e) = tool.borrow_mut().emit(record) {
                         lost.borrow_mut().get_or_insert(e);
@@ -198,6 +199,7 @@ impl<'a> Orders<'a> {
                     if !asks {
                         return Ok(true);
                     }
+                    bar.pause();
                     let answer = tool.borrow_mut().ask(&format!("roll back {} now?", plan.scope))?;
                     Ok(answer.unwrap_or(true))
                 },

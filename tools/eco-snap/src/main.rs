@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             options: Options { level: args.level },
         };
         let clock = std::time::Instant::now();
-        let progress = tool.progress("reading", 0);
+        let progress = tool.progress("reading");
         let taken = take(&store, taking, &|bytes| progress.add(bytes), &tool.stop_flag()).context("no snapshot was taken")?;
         drop(progress);
         let mut snapshot = taken.stored.snapshot;

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 
 fn examine(args: &Args, tool: &mut Tool, config: Option<&Config>, path: PathBuf, promised: Option<&Snapshot>) -> anyhow::Result<Verdict> {
     let clock = std::time::Instant::now();
-    let progress = tool.progress("reading", 0);
+    let progress = tool.progress("reading");
     if let (true, Some(config)) = (args.live, config) {
         let stored = Stored::open(&path)?;
         let scratch = tool.scratch()?;
