@@ -248,6 +248,16 @@ fn a_snapshot_that_failed_before_is_not_chosen_again() {
 }
 
 #[test]
+fn the_latest_good_one_is_the_latest_that_holds_what_is_rolled_back() {
+    let world = World::service();
+    let whole = world.at("2026-03-01T08:00:00Z").good();
+    let part = world.at("2026-03-01T09:00:00Z").run("eco-snap").args(["--good", "config"]).exits(0).last("snapshot").clone();
+    let restored = |words: &str| world.run("eco-restore").args(words.split(' ')).exits(0).last("restore")["snapshot"].clone();
+    assert_eq!(restored("latest-good"), whole["id"]);
+    assert_eq!(restored("latest-good --scope config"), part["id"]);
+}
+
+#[test]
 fn one_decision_that_cannot_be_carried_out_does_not_silence_the_next() {
     let world = World::service();
     let snapshot = world.good();

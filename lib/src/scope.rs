@@ -136,6 +136,10 @@ impl Scopes {
         let mut covers: Vec<String> = self.named.iter().filter(|(_, roots)| holds(roots)).map(|(name, _)| name.clone()).collect();
         if self.modules.values().all(holds) && covers.len() == self.named.len() {
             covers.push("modules".into());
+            // Where the scopes have other names, nobody could tell otherwise that this is everything.
+            if !["config", "data"].iter().all(|name| self.named.contains_key(*name)) {
+                covers.push("full".into());
+            }
         } else {
             covers.extend(self.modules.iter().filter(|(_, roots)| holds(roots)).map(|(id, _)| format!("module:{id}")));
         }
@@ -217,6 +221,8 @@ mod tests {
     fn a_snapshot_says_what_it_can_restore() {
         assert_eq!(shop().covered_by(&shop().full()), ["config", "data", "modules"]);
         assert_eq!(shop().covered_by(&paths(&["config", "ui"])), ["config", "module:ui"]);
+        let app = Scopes::new(Some(BTreeMap::from([("app".to_owned(), paths(&["app"]))])), BTreeMap::new()).unwrap();
+        assert_eq!(app.covered_by(&app.full()), ["app", "modules", "full"]);
         let said = |text: &str, scope: &str| covers(&text.split(' ').map(str::to_owned).collect::<Vec<_>>(), &scope.parse().unwrap());
         assert!(said("config data modules", "full"));
         assert!(!said("config data", "full"));

@@ -404,13 +404,15 @@ fn plan(time: Cell, body: &Plan) -> Row {
     let what = match (&body.snapshot, &body.target) {
         (Some(snapshot), Some(target)) => format!("unpack {} of snapshot {} into {}", visible(&body.scope), id6(snapshot), visible(target)),
         (Some(snapshot), None) => format!("roll back {} to snapshot {}", visible(&body.scope), id6(snapshot)),
-        (None, _) => format!("roll back {}; no snapshot is needed", visible(&body.scope)),
+        (None, _) if body.roots.is_empty() => format!("roll back {}; no snapshot is needed", visible(&body.scope)),
+        (None, _) => format!("bring back {} as it was before a rollback", visible(&body.scope)),
     };
-    let mut below = vec![
-        vec![cell("roots"), cell(if body.roots.is_empty() { "none".to_owned() } else { visible(&body.roots.join(", ")) })],
-        vec![cell("changes"), cell(changes(body.created, body.updated, body.deleted, body.kept, body.preserved))],
-        vec![cell("to write"), cell(size(body.bytes))],
-    ];
+    let mut below = vec![vec![cell("roots"), cell(if body.roots.is_empty() { "none".to_owned() } else { visible(&body.roots.join(", ")) })]];
+    // Without a snapshot nothing is compared and nothing is written: the trees change places as they are.
+    if body.snapshot.is_some() {
+        below.push(vec![cell("changes"), cell(changes(body.created, body.updated, body.deleted, body.kept, body.preserved))]);
+        below.push(vec![cell("to write"), cell(size(body.bytes))]);
+    }
     if let Some(loss) = body.data_loss_s {
         below.push(vec![cell("data"), styled(format!("what was written in the last {} is set aside, not lost", span(loss)), DOUBT)]);
     }

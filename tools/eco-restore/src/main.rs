@@ -20,8 +20,9 @@ fn main() -> ExitCode {
             return Ok(orders.undo(tool, which.as_deref())?);
         }
         if let Some(selector) = &args.selector {
-            let stored = orders.store()?.select(selector)?;
-            return Ok(orders.restore(tool, args.scope.clone().unwrap_or(Scope::Full), stored, None)?);
+            let scope = args.scope.clone().unwrap_or(Scope::Full);
+            let stored = orders.select(selector, &scope)?;
+            return Ok(orders.restore(tool, scope, stored, None)?);
         }
         if let Some(scope) = args.scope.clone().filter(|scope| !scope.needs_snapshot()) {
             return Ok(orders.command(tool, scope, None)?);

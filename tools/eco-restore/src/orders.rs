@@ -7,6 +7,7 @@ use eco::error::{Error, Exit, Result};
 use eco::record::{Decision, Plan, Record, Restore, Scope};
 use eco::restore::{self, Ecosystem, Memory, Order, Stage};
 use eco::store::{self, Store, Stored};
+use eco::time::Timestamp;
 use eco::tool::Tool;
 use std::cell::RefCell;
 
@@ -28,6 +29,17 @@ impl<'a> Orders<'a> {
             Err(_) if by_path => Ok(Store::new(".".as_ref(), &self.config.name)),
             folder => Ok(Store::new(folder?, &self.config.name)),
         }
+    }
+
+    /// The snapshot that a selector means here: `latest-good` is the newest good one that holds the scope, since one of the
+    /// configuration alone, taken later, would be of no use for more.
+    pub fn select(&self, selector: &str, scope: &Scope) -> Result<Stored> {
+        let store = self.store()?;
+        if selector != "latest-good" {
+            return store.select(selector);
+        }
+        let found = store.newest_good(scope, Timestamp::MAX, &[])?;
+        found.ok_or_else(|| Error::NoMatch(format!("no good snapshot of {scope} in {}; eco-ls shows what is there", store.folder().display())))
     }
 
     /// Reads the stream to its end for the one snapshot that it names.
