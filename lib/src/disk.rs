@@ -187,13 +187,26 @@ pub fn xattrs(path: &Path) -> Result<Vec<Xattr>> {
 /// # Errors
 /// [`Error::Path`]; the old file is still there.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    replace_with(path, bytes, mode, None)
+}
+
+/// As [`replace`], with exactly these permissions if they are given; `mode` is what a new file gets, less what the user's mask takes.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_with(path: &Path, bytes: &[u8], mode: u32, exactly: Option<&fs::Permissions>) -> Result<()> {
     let folder = parent(path);
     let mut hidden = OsString::from(".");
     hidden.push(path.file_name().unwrap_or_default());
     hidden.push(format!(".{}.tmp", std::process::id()));
     let temporary = folder.join(hidden);
     let write = || -> Result<()> {
-        let mut file = File::options().write(true).create(true).truncate(true).mode(mode).open(&temporary).named("create", &temporary)?;
+        // What an earlier run with our number left when it was killed; and where others may write, a link that they put there.
+        let _ = fs::remove_file(&temporary);
+        let mut file = File::options().write(true).create_new(true).mode(mode).open(&temporary).named("create", &temporary)?;
+        if let Some(permissions) = exactly {
+            file.set_permissions(permissions.clone()).named("set the permissions of", &temporary)?;
+        }
         file.write_all(bytes).named("write", &temporary)?;
         file.sync_all().named("flush", &temporary)?;
         fs::rename(&temporary, path).named("rename into place", path)

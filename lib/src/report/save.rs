@@ -1,5 +1,6 @@
 //! Where a report goes when it is given a file.
 
+use crate::disk;
 use crate::error::{Error, Named, Result};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -34,14 +35,10 @@ pub fn destination(file: &Path) -> Result<Destination> {
         Err(e) if e.kind() == ErrorKind::NotFound => missing(),
         Err(e) => return Err(e).named("look at", file),
     };
-    if !folder(&place.file).is_dir() || place.file.file_name().is_none() {
+    if !disk::parent(&place.file).is_dir() || place.file.file_name().is_none() {
         return Err(Error::Usage(format!("-o {name} is in no folder that exists")));
     }
     Ok(place)
-}
-
-fn folder(file: &Path) -> &Path {
-    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Destination {
@@ -55,27 +52,7 @@ impl Destination {
             let mut open = File::options().write(true).open(&self.file).named("open", &self.file)?;
             return open.write_all(text.as_bytes()).named("write", &self.file);
         }
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(self.file.file_name().unwrap_or_default());
-        hidden.push(format!(".{}.new", std::process::id()));
-        let hidden = folder(&self.file).join(hidden);
-        let written = self.fill(&hidden, text).and_then(|()| fs::rename(&hidden, &self.file).named("rename", &hidden));
-        if written.is_err() {
-            // It is our own half-written file, and the first error is the one to tell.
-            let _ = fs::remove_file(&hidden);
-            return written;
-        }
-        let folder = folder(&self.file);
-        File::open(folder).and_then(|open| open.sync_all()).named("flush", folder)
-    }
-
-    fn fill(&self, hidden: &Path, text: &str) -> Result<()> {
-        let mut file = File::create_new(hidden).named("create", hidden)?;
-        if let Some(mode) = &self.mode {
-            file.set_permissions(mode.clone()).named("set the permissions of", hidden)?;
-        }
-        file.write_all(text.as_bytes()).named("write", hidden)?;
-        file.sync_all().named("flush", hidden)
+        disk::replace_with(&self.file, text.as_bytes(), 0o666, self.mode.as_ref())
     }
 }
 
