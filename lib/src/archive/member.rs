@@ -9,22 +9,33 @@ const STORED_OVERHEAD: usize = 18 + 5;
 /// Compresses blocks, each to one gzip member. The same block and level give the same bytes.
 pub(super) struct Packer {
     compressor: Compressor,
+    quick: Compressor,
     stored: Compressor,
 }
+
+/// How much of a block is tried at the quickest level, to see whether searching for repetitions is worth the time.
+const SAMPLE: usize = 32 << 10;
 
 impl Packer {
     /// With a level from 0 (stored) to 12; others mean the codec's default.
     pub(super) fn new(level: i32) -> Packer {
-        Packer {
-            compressor: Compressor::new(CompressionLvl::new(level).unwrap_or_default()),
-            stored: Compressor::new(CompressionLvl::new(0).unwrap_or_default()),
-        }
+        let compressor = |level| Compressor::new(CompressionLvl::new(level).unwrap_or_default());
+        Packer { compressor: compressor(level), quick: compressor(level.min(1)), stored: compressor(0) }
     }
 
-    /// Appends a member that holds `block`. A block that does not shrink is stored.
+    /// Appends a member that holds `block`. A block that does not shrink is stored. One that hardly does, such as packed numbers,
+    /// gets the quickest level: what little there is to gain, shorter codes for frequent bytes, comes with any level, and the
+    /// search for repetitions that are not there takes three times as long.
     pub(super) fn pack(&mut self, block: &[u8], to: &mut Vec<u8>) {
         let start = to.len();
-        Packer::append(&mut self.compressor, block, to);
+        let dense = block.len() > 4 * SAMPLE && {
+            let from = block.len() / 2;
+            Packer::append(&mut self.quick, &block[from..from + SAMPLE], to);
+            let hardly = to.len() - start > SAMPLE * 7 / 8;
+            to.truncate(start);
+            hardly
+        };
+        Packer::append(if dense { &mut self.quick } else { &mut self.compressor }, block, to);
         if to.len() - start > block.len() + STORED_OVERHEAD {
             to.truncate(start);
             Packer::append(&mut self.stored, block, to);

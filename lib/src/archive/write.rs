@@ -483,7 +483,7 @@ impl Writer<'_> {
         let mut headers = Vec::new();
         header::encode_index(INDEX_NAME, length, &mut headers);
         let buffered = io::BufWriter::with_capacity(1 << 16, &mut *self.to);
-        let mut member = io::BufWriter::with_capacity(1 << 16, GzEncoder::new(buffered, flate2::Compression::new(6)));
+        let mut member = io::BufWriter::with_capacity(1 << 16, GzEncoder::new(buffered, flate2::Compression::new(3)));
         let end = vec![0; header::padding(length) + 2 * header::BLOCK];
         let written = member
             .write_all(&headers)
