@@ -208,3 +208,14 @@ fn a_listing_reads_the_footer_and_the_beginning_of_the_index_only() {
     assert!(!reads.is_empty() && reads.iter().all(|line| !line.contains("mmap")), "{reads:#?}");
     assert!(bytes <= 128 << 10, "{bytes} bytes of the archive were read:\n{}", reads.join("\n"));
 }
+
+#[test]
+fn a_full_disk_behind_stdout_is_told_once() {
+    let world = World::service();
+    world.good();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let done =
+        world.run("eco-ls").arg("--json").command().stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!((done.status.code(), said.as_str()), (Some(3), "eco-ls: cannot write <stdout>: no space left on device\n"));
+}

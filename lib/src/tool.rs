@@ -89,25 +89,20 @@ where
         worst: Exit::Done,
         stop: Arc::default(),
     };
-    let mut exit = match check_clock().map_err(|e| (e.exit(), e.to_string())).and_then(|()| {
-        work(words, &mut tool).map(Into::into).map_err(|e| {
-            let (exit, message) = explain(e.as_ref());
-            (exit, message)
-        })
-    }) {
-        Ok(exit) => exit,
-        Err((exit, message)) => {
-            if !message.is_empty() {
-                tool.error(&message);
-            }
-            exit
-        }
-    };
+    let done =
+        check_clock().map_err(|e| (e.exit(), e.to_string())).and_then(|()| work(words, &mut tool).map(Into::into).map_err(|e| explain(e.as_ref())));
+    let (mut exit, stopped_by) = done.map_or_else(|stopped| stopped, |exit| (exit, String::new()));
+    if !stopped_by.is_empty() {
+        tool.error(&stopped_by);
+    }
     // The last flush is part of the work: a full disk behind stdout must not end as success.
     if let Err(e) = tool.output.flush()
         && !matches!(e, Error::ReaderGone)
     {
-        tool.error(&e.to_string());
+        let message = e.to_string();
+        if message != stopped_by {
+            tool.error(&message);
+        }
         exit = exit.and(e.exit());
     }
     if tool.output.lost() {
