@@ -21,7 +21,6 @@ pub use extract::{Content, Extracted, extract};
 pub use foreign::{Foreign, file_stem};
 pub use index::{Chunk, Entry, FORMAT, Head, Index};
 pub use read::Archive;
-pub use verify::Verified;
 pub use write::{Options, Source, Written, write};
 
 /// Content is cut into pieces of this size, each compressed and digested on its own: 1 MiB.

@@ -5,7 +5,7 @@
 
 mod describe;
 
-use crate::error::{Error, Named, Result};
+use crate::error::{Error, Named, Result, nearest};
 use crate::health::Probe;
 use crate::restore::{self, Verify};
 use crate::scope::{CaptureRules, Scopes};
@@ -271,18 +271,17 @@ fn expand_home(path: &Path, overrides: &Overrides) -> Result<PathBuf> {
 fn describe(file: &Path, text: &str, error: &toml::de::Error) -> String {
     let mut line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let message = error.message().lines().next().unwrap_or("cannot be understood");
-    let mut nearest = None;
+    let mut near = None;
     // serde lists what it knows: "unknown field `stor`, expected one of `name`, `root`, `store`".
     if message.starts_with("unknown field") || message.starts_with("unknown variant") {
         let mut names = message.split('`').skip(1).step_by(2);
         if let Some(wrong) = names.next() {
             // Of a key in a table that is read whole, only the table's place is known.
             line += text.lines().skip(line - 1).position(|line| mentions(line, wrong)).unwrap_or(0);
-            nearest =
-                names.filter(|known| strsim::damerau_levenshtein(wrong, known) <= 3).min_by_key(|known| strsim::damerau_levenshtein(wrong, known));
+            near = nearest(wrong, names);
         }
     }
-    let hint = nearest.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     format!("{}:{line}: {message}{hint}", file.display())
 }
 

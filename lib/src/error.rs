@@ -136,6 +136,12 @@ fn cause(source: &io::Error) -> String {
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
+/// The known name that a mistyped one was probably meant to be: at most three letters away.
+pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |name: &&str| strsim::damerau_levenshtein(wrong, name);
+    known.filter(|name| distance(name) <= 3).min_by_key(distance)
+}
+
 /// Names the verb and the path of a failed file operation.
 pub trait Named<T> {
     /// `fs::read(p).named("read", p)?` fails with `cannot read p: cause`.

@@ -34,7 +34,7 @@ use crate::scope::{CaptureRules, OURS, Scopes};
 use crate::service::{Argv, Service};
 use crate::time::{Span, Timestamp};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -137,9 +137,4 @@ impl Stage<'_> {
     fn go_on(&self) -> Result<()> {
         if self.asked_to_stop() { Err(Error::Interrupted("the live tree was not touched".into())) } else { Ok(()) }
     }
-}
-
-/// The path of the live tree that a path of a transaction means.
-fn live(root: &Path, path: &Path) -> PathBuf {
-    root.join(path)
 }

@@ -351,11 +351,6 @@ impl Tool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Remembers an end that is worse than success but does not stop the work.
-    pub fn worsen(&mut self, exit: Exit) {
-        self.worst = self.worst.and(exit);
-    }
-
     /// One sentence for people, unless they asked for quiet.
     pub fn say(&self, sentence: &str) {
         if !self.common.quiet {

@@ -179,6 +179,12 @@ impl Index {
         &self.chunks[entry.chunks.start as usize..entry.chunks.end as usize]
     }
 
+    /// Regular files in it, and their bytes.
+    pub fn totals(&self) -> (u64, u64) {
+        let files = self.entries.iter().filter(|e| matches!(e.node.kind, Kind::File { .. }));
+        files.fold((0, 0), |(files, bytes), e| (files + 1, bytes + e.node.kind.size()))
+    }
+
     /// Writes the JSON: the head before the entries, so that a listing reads the beginning only.
     pub(super) fn write(&self, mut to: impl Write) -> io::Result<()> {
         to.write_all(b"{\"version\":1,\"eco\":")?;

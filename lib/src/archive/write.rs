@@ -470,9 +470,8 @@ impl Writer<'_> {
 
     /// Adds the index, the end of the tar stream and the footer.
     fn finish(mut self) -> Result<(u64, Digest, Index)> {
-        let files = self.index.entries.iter().filter(|e| matches!(e.node.kind, Kind::File { .. }));
-        let (count, bytes) = files.fold((0, 0), |(count, bytes), e| (count + 1, bytes + e.node.kind.size()));
-        self.index.head.snapshot.files = Some(count);
+        let (files, bytes) = self.index.totals();
+        self.index.head.snapshot.files = Some(files);
         self.index.head.snapshot.bytes = Some(bytes);
         // The tar header needs the length before the first byte, so the index is written twice, once to nowhere.
         let mut measure = Tee::new(io::sink());
@@ -516,7 +515,7 @@ mod tests {
         write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
         let archive = Archive::open(&path).unwrap().unwrap();
         let (index, _) = archive.index().unwrap();
-        let damage = archive.verify(&index, true, &|_| ()).unwrap().damage;
+        let damage = archive.verify(&index, true, &|_| ()).unwrap();
         assert!(damage.is_empty(), "{damage:?}");
         (folder, archive, index)
     }

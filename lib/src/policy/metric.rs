@@ -2,7 +2,8 @@
 //! trusted is unknown, and unknown never fires or clears anything.
 
 use super::normal::Median;
-use super::rules::{Policy, nearest};
+use super::rules::Policy;
+use crate::error::nearest;
 use crate::record::{Health, Reading};
 use crate::time::Timestamp;
 use jiff::SignedDuration;

@@ -1,7 +1,7 @@
 //! The policy as text and as values: thresholds, spans, rules. Text in, values out; which file it came from is the caller's.
 
 use super::metric::{Kind, Metric};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::record::Severity;
 use crate::time::Span;
 use jiff::SignedDuration;
@@ -403,12 +403,6 @@ fn explain(error: &toml::de::Error) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
     let near = names.next().filter(|_| message.starts_with("unknown")).and_then(|wrong| nearest(wrong, names));
     near.map_or(message.to_owned(), |near| format!("{message}; did you mean `{near}`?"))
-}
-
-/// The known name that a mistyped one was probably meant to be.
-pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |name: &&str| strsim::damerau_levenshtein(wrong, name);
-    known.filter(|name| distance(name) <= 3).min_by_key(distance)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::journal::{Journal, Memory, Pair, Phase};
 use super::stage::{self, Point};
 use super::swap::{self, Side};
-use super::{Ecosystem, Stage, live};
+use super::{Ecosystem, Stage};
 use crate::disk;
 use crate::error::{Error, Exit, Result};
 use crate::health;
@@ -265,7 +265,7 @@ impl Run<'_, '_> {
         };
         notes.extend(stopped.note);
         if ok != Some(false) {
-            let roots: Vec<_> = self.journal.pairs.iter().map(|pair| live(&eco.root, &pair.path())).collect();
+            let roots: Vec<_> = self.journal.pairs.iter().map(|pair| eco.root.join(pair.path())).collect();
             let holders = eco.service.holders(&roots);
             notes.extend(holders.iter().take(5).map(|holder| {
                 format!("process {} ({}) still holds {}, and goes on with the tree from before", holder.pid, holder.name, holder.path.display())

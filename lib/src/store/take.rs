@@ -111,9 +111,9 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     // the medium would cost a fifth more, and is what eco-verify does on another day.
     let archive = Archive::open(&draft.path)?.ok_or_else(|| Error::archive(&draft.path, "what was just written cannot be read back"))?;
     let (index, sha256_toc) = archive.index()?;
-    let verified = archive.verify(&index, false, &|_| ())?;
-    if sha256_toc != written.sha256_toc || !verified.damage.is_empty() {
-        let place = verified.damage.first().map_or("<index>", |damage| damage.path.path.as_str());
+    let damage = archive.verify(&index, false, &|_| ())?;
+    if sha256_toc != written.sha256_toc || !damage.is_empty() {
+        let place = damage.first().map_or("<index>", |damage| damage.path.path.as_str());
         return Err(Error::archive(
             &path,
             format!("what was just written reads back differently at {place}: the disk or the memory is failing; no snapshot was stored"),

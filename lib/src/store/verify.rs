@@ -5,7 +5,6 @@ use crate::archive::{Archive, Foreign, file_stem};
 use crate::error::{Error, Result};
 use crate::record::{Damage, RecordPath, Snapshot, Verification};
 use crate::time::Timestamp;
-use crate::tree::Kind;
 use crate::verdict::Verdict;
 use std::path::Path;
 
@@ -101,16 +100,11 @@ fn look(
     } else if before.as_ref().is_some_and(|hex| *hex != digest) {
         found.damage.push(says("its index is not the one that was verified here before"));
     }
-    match depth {
-        Depth::Index => {
-            let files = index.entries.iter().filter(|e| matches!(e.node.kind, Kind::File { .. }));
-            found.files = files.count() as u64;
-        }
-        Depth::Data => {
-            let verified = archive.verify(&index, true, progress)?;
-            (found.files, found.bytes) = (verified.files, verified.bytes);
-            found.damage.extend(verified.damage);
-        }
+    let (files, bytes) = index.totals();
+    found.files = files;
+    if depth == Depth::Data {
+        found.damage.extend(archive.verify(&index, true, progress)?);
+        found.bytes = bytes;
     }
     Ok(Some((archive.length(), before.unwrap_or(digest))))
 }
