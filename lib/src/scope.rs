@@ -2,7 +2,7 @@
 
 mod walk;
 
-pub use walk::{Found, Walk, walk};
+pub use walk::{Attributes, Found, Step, Walk, Walker, walk};
 
 use crate::record::Scope;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};

@@ -135,7 +135,7 @@ pub struct Identity {
     /// The inode.
     pub ino: u64,
     /// Last change of content or metadata, nanoseconds since 1970.
-    pub ctime_ns: i128,
+    pub ctime_ns: i64,
 }
 
 /// One entry of a tree.

@@ -232,7 +232,7 @@ impl Index {
         if let Some(identity) = &entry.identity {
             own.dev = Some(identity.dev);
             own.ino = Some(identity.ino);
-            own.ctime_ns = i64::try_from(identity.ctime_ns).ok();
+            own.ctime_ns = Some(identity.ctime_ns);
         }
         own.path_b64 = path.to_str().is_none().then(|| BASE64_STANDARD.encode(path.as_os_str().as_bytes()));
         own.sqlite = entry.sqlite.as_ref().map(sha256);
@@ -467,7 +467,7 @@ impl Seen {
             self.chunks.push(piece(&toc, size)?);
             end += 1;
         }
-        let identity = own.and_then(|own| Some(Identity { dev: own.dev?, ino: own.ino?, ctime_ns: i128::from(own.ctime_ns?) }));
+        let identity = own.and_then(|own| Some(Identity { dev: own.dev?, ino: own.ino?, ctime_ns: own.ctime_ns? }));
         let sqlite = own.and_then(|own| own.sqlite.as_deref()).map(from_sha256).transpose()?;
         let digest = toc.digest.as_deref().map(from_sha256).transpose()?;
         let (mode, uid, gid) = (toc.mode & 0o7777, toc.uid, toc.gid);
