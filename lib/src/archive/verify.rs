@@ -78,7 +78,7 @@ impl Checker<'_> {
         let last = entry.chunks.end as usize - 1;
         for number in entry.chunks.start as usize..=last {
             let chunk = self.index.chunks[number];
-            let packed = self.archive.region(chunk.offset, self.archive.region_end(self.index, number))?;
+            let packed = self.archive.region(chunk.offset, chunk.end)?;
             let used = self.unpacker.unpack(&packed, chunk.size as usize, &mut self.piece);
             match used {
                 None => damage.push(damaged(path, "member", format!("the piece at byte {} cannot be inflated", chunk.offset))),
@@ -94,14 +94,15 @@ impl Checker<'_> {
             let rest = used.and_then(|used| packed.get(used..)).unwrap_or_default();
             if number == last {
                 if used.is_some() {
-                    self.gap(rest, at + 1, header::padding(entry.node.kind.size()), &mut damage);
+                    self.gap(rest, at + 1, header::padding(entry.stored()), &mut damage);
                 }
             } else if !rest.is_empty() {
                 damage.push(damaged(path, "member", format!("{} bytes that belong to nothing after byte {}", rest.len(), chunk.offset)));
             }
         }
         let sum = if several { Some(whole.finish()) } else { (entry.chunks.len() == 1).then_some(self.index.chunks[last].digest) };
-        if damage.is_empty() && sum.is_some() && entry.digest != sum {
+        let promised = entry.partial.as_ref().map_or(entry.digest, |partial| Some(partial.digest));
+        if damage.is_empty() && sum.is_some() && promised != sum {
             damage.push(damaged(path, "digest", "the file as a whole is not what was captured".to_owned()));
         }
         Ok(damage)
@@ -162,7 +163,7 @@ impl Checker<'_> {
     /// What a header says otherwise than the index, in one sentence.
     fn disagreement(&self, entry: &Entry, said: header::Described) -> Option<String> {
         let top = self.index.head.top.as_str();
-        let Node { path, kind, meta } = &entry.node;
+        let Node { path, kind, meta } = &entry.stored_node();
         let differs = |what: &str| Some(format!("its header and the index disagree about the {what}"));
         if said.name != header::archive_name(top, path, false) {
             return Some(format!("its header names '{}'", said.name.escape_ascii()));

@@ -1,6 +1,6 @@
 //! The walk over the roots: every entry once, folders before what is in them, names in byte order.
 
-use super::{OURS, Patterns};
+use super::{JOURNALS, OURS, Patterns};
 use crate::disk;
 use crate::error::{Named, Result};
 use crate::tree::{Identity, Kind, Node};
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub struct Found {
     pub identity: Identity,
     /// A regular file with several names, here or elsewhere.
     pub links: bool,
+    /// A journal lies beside it, as databases have them: its name with `-wal`, `-shm` or `-journal` behind it.
+    pub journal: bool,
 }
 
 /// What a walk meets.
@@ -46,7 +48,7 @@ pub enum Step {
 pub enum Attributes {
     /// Of all.
     All,
-    /// Not of regular files: whoever opens one can ask it, see [`disk::xattrs_of`].
+    /// Not of regular files, but of further names that they have: whoever opens a file can ask it, see [`disk::xattrs_of`].
     NotOfFiles,
 }
 
@@ -108,6 +110,24 @@ struct Folder {
     name: PathBuf,
     /// Names still to come, the last one first.
     names: Vec<OsString>,
+    /// Whether any of them is that of a journal.
+    journals: bool,
+}
+
+impl Folder {
+    fn new(fd: OwnedFd, name: PathBuf, names: Vec<OsString>) -> Folder {
+        let journals = names.iter().any(|name| JOURNALS.iter().any(|end| name.as_bytes().ends_with(end.as_bytes())));
+        Folder { fd: Some(fd), name, names, journals }
+    }
+
+    /// Whether a journal of the file `name` is still to come: it has a longer name, so it stands after it.
+    fn has_journal(&self, name: &OsStr) -> bool {
+        let here = |end: &&str| {
+            let journal = [name.as_bytes(), end.as_bytes()].concat();
+            self.names.binary_search_by(|other| journal.as_slice().cmp(other.as_bytes())).is_ok()
+        };
+        self.journals && JOURNALS.iter().any(|end| here(&end))
+    }
 }
 
 impl<'a> Walker<'a> {
@@ -176,7 +196,7 @@ impl<'a> Walker<'a> {
             Entered::Entry => true,
             Entered::Folder(fd, names) => {
                 self.path = root.to_owned();
-                self.way.push(Folder { fd: Some(fd), name: root.to_owned(), names });
+                self.way.push(Folder::new(fd, root.to_owned(), names));
                 true
             }
         })
@@ -191,14 +211,17 @@ impl<'a> Walker<'a> {
             }
             return Ok(());
         }
-        let Some(at) = self.way.last().and_then(|folder| folder.fd.as_ref()) else { return Ok(()) };
+        let Some((folder, at)) = self.way.last().and_then(|folder| Some((folder, folder.fd.as_ref()?))) else { return Ok(()) };
+        let journal = folder.has_journal(name);
         let path = self.path.join(name);
         if let Entered::Folder(fd, names) = Walker::enter(&mut self.eye, self.skip, &mut self.ready, at.as_fd(), name, &path)? {
-            self.way.push(Folder { fd: Some(fd), name: name.into(), names });
+            self.way.push(Folder::new(fd, name.into(), names));
             self.path = path;
             if let Some(oldest) = self.way.len().checked_sub(OPEN + 1) {
                 self.way[oldest].fd = None;
             }
+        } else if let (true, Some(Step::Found(found))) = (journal, self.ready.back_mut()) {
+            found.journal = true;
         }
         Ok(())
     }
@@ -324,21 +347,21 @@ impl Eye<'_> {
             },
             _ => {}
         }
-        if !is_file || self.attributes == Attributes::All {
-            node.meta.xattrs = match disk::xattrs_at(at, name, &self.base.join(path)) {
-                Err(crate::error::Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Seen::Nothing),
-                other => other?,
-            };
-        }
         if stat.st_nlink > 1 && !matches!(node.kind, Kind::Dir | Kind::Symlink { .. }) {
             match self.links.get(&(identity.dev, identity.ino)) {
                 Some(first) => node.kind = Kind::Hardlink { target: first.clone() },
                 None => drop(self.links.insert((identity.dev, identity.ino), path.to_owned())),
             }
         }
+        if !matches!(node.kind, Kind::File { .. }) || self.attributes == Attributes::All {
+            node.meta.xattrs = match disk::xattrs_at(at, name, &self.base.join(path)) {
+                Err(crate::error::Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Seen::Nothing),
+                other => other?,
+            };
+        }
         node.meta.user = self.owners.user(node.meta.uid);
         node.meta.group = self.owners.group(node.meta.gid);
-        Ok(Seen::Entry(Box::new(Found { node, identity, links: is_file && stat.st_nlink > 1 })))
+        Ok(Seen::Entry(Box::new(Found { node, identity, links: is_file && stat.st_nlink > 1, journal: false })))
     }
 }
 

@@ -3,10 +3,9 @@ mod args;
 
 use anyhow::Context;
 use args::Args;
-use eco::archive::Options;
 use eco::record::Record;
 use eco::scope::{absorb, check_root};
-use eco::store::{Store, Taking, take};
+use eco::store::{Mode, Store, Taking, take};
 use eco::tool::{self, Tool};
 use eco::verdict::Verdict;
 use eco::{error::Error, health, restore};
@@ -36,6 +35,7 @@ fn main() -> ExitCode {
         }
         tool.changes_something()?;
         let store = Store::new(config.store().or_else(|e| args.output.as_deref().map(eco::disk::parent).ok_or(e))?, &config.name);
+        let daily = args.kind == "daily" && !args.full && args.output.is_none();
         let taking = Taking {
             base: &config.root,
             roots,
@@ -47,7 +47,9 @@ fn main() -> ExitCode {
             host: tool.stamp(tool.now()).host,
             health,
             output: args.output,
-            options: Options { level: args.level },
+            mode: if args.differential || daily { Mode::Differential } else { Mode::Full },
+            level: args.level,
+            rehash: args.rehash,
         };
         let clock = std::time::Instant::now();
         let progress = tool.progress("reading");
@@ -57,6 +59,9 @@ fn main() -> ExitCode {
         snapshot.took_ms = Some(clock.elapsed().as_millis() as u64);
         let unstable = snapshot.unstable.len();
         tool.emit_at(&taken.stored.stamp, snapshot)?;
+        if let Some(why) = taken.promoted {
+            tool.say(&format!("a full snapshot instead of a differential one: {why}"));
+        }
         for path in &taken.vanished {
             tool.detail(&format!("{} was gone when its turn came", path.display()));
         }
