@@ -14,6 +14,7 @@ mod header;
 mod index;
 mod member;
 mod read;
+mod sample;
 mod verify;
 mod write;
 
@@ -21,6 +22,7 @@ pub use extract::{Content, Extracted, extract};
 pub use foreign::{Foreign, file_stem};
 pub use index::{Chunk, Entry, FORMAT, Head, Index};
 pub use read::Archive;
+pub use sample::Sampled;
 pub use write::{Options, Source, Written, write};
 
 /// Content is cut into pieces of this size, each compressed and digested on its own: 1 MiB.

@@ -2,10 +2,12 @@
 //! itself; its name and its file times mean nothing.
 
 mod live;
+mod rehearse;
 mod take;
 mod verify;
 
 pub use live::{compare_live, entries, read_index};
+pub use rehearse::rehearse;
 pub use take::{Taken, Taking, take};
 pub use verify::{Depth, verify};
 
@@ -34,6 +36,9 @@ pub struct Seal {
     pub sha256_toc: String,
     /// The archive's length then.
     pub archive_bytes: u64,
+    /// When all of it was last restored and compared; nothing was found wrong since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Timestamp>,
 }
 
 impl Seal {
@@ -93,6 +98,9 @@ impl Stored {
         snapshot.archive_bytes = Some(length);
         snapshot.sha256_toc = seal.as_ref().map(|seal| seal.sha256_toc.clone());
         snapshot.verified = Some(seal.as_ref().is_some_and(|seal| seal.ok));
+        snapshot.verified_at = seal.as_ref().map(|seal| seal.time);
+        snapshot.restored_at = seal.as_ref().and_then(|seal| seal.restored);
+        snapshot.verified_depth = seal.map(|seal| seal.depth);
         snapshot.good = Some(snapshot.health.as_deref() == Some("ok") && snapshot.verified == Some(true));
         Stored { stamp: Stamp { time: head.time, ecosystem: Some(head.ecosystem), host: head.host }, snapshot, path: path.to_owned() }
     }

@@ -122,7 +122,7 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     let length = archive.length();
     drop(archive);
     // The verdict first: whoever sees the archive sees that it was verified.
-    let seal = Seal { time: taking.time, depth: "data".into(), ok: true, sha256_toc: sha256_toc.to_string(), archive_bytes: length };
+    let seal = Seal { time: taking.time, depth: "data".into(), ok: true, sha256_toc: sha256_toc.to_string(), archive_bytes: length, restored: None };
     seal.write(&path)?;
     draft.publish(&path).inspect_err(|_| {
         // The error that matters is the one above.
