@@ -1,11 +1,13 @@
 //! A folder of archives: what is in it, which one a word means, and the verdict that lies beside each. An archive is described by
 //! itself; its name and its file times mean nothing.
 
+mod between;
 mod live;
 mod rehearse;
 mod take;
 mod verify;
 
+pub use between::{Between, compare_stored};
 pub use live::{compare_live, entries, read_index};
 pub use rehearse::rehearse;
 pub use take::{Taken, Taking, take};

@@ -460,7 +460,7 @@ pub struct Damage {
 /// One path at which two trees differ.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// The snapshot that the tree is compared with.
+    /// The snapshot that the tree, or the other snapshot, is compared with.
     pub snapshot: String,
     /// Where, relative to the ecosystem's root.
     #[serde(flatten)]
