@@ -10,7 +10,7 @@ mod verify;
 pub use between::{Between, compare_stored};
 pub use live::{compare_live, entries, read_index};
 pub use rehearse::rehearse;
-pub use take::{Taken, Taking, take};
+pub use take::{Quiet, Taken, Taking, take};
 pub use verify::{Depth, verify};
 
 use crate::archive::{Archive, Head, file_stem};

@@ -357,6 +357,9 @@ pub struct Snapshot {
     /// Written by the procedures that came before these tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub legacy: Option<bool>,
+    /// How long the service held still for it: from the start of the command `before` to the end of `after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiesced_ms: Option<u64>,
     /// How long taking it took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,

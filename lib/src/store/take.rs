@@ -38,6 +38,29 @@ pub struct Taking<'a> {
     pub output: Option<PathBuf>,
     /// How to compress.
     pub options: Options,
+    /// Who keeps the service still while its files are read.
+    pub quiet: Option<&'a dyn Quiet>,
+}
+
+/// Keeps the service still while its files are read.
+pub trait Quiet {
+    /// Called right before the first file is looked at.
+    ///
+    /// # Errors
+    /// Why it does not hold still; there is no snapshot then, and `end` need not be called.
+    fn begin(&self) -> Result<()>;
+
+    /// Called when the last byte was read, or when there will be no snapshot.
+    fn end(&self);
+}
+
+/// Ends what began, also when something fails in between.
+struct Still<'a>(&'a dyn Quiet);
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// What was taken.
@@ -58,11 +81,6 @@ pub struct Taken {
 /// finished. The store is then as it was.
 pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Taken> {
     let skip = Patterns::new(&taking.rules.exclude).map_err(Error::Config)?;
-    let mut walked = walk(taking.base, &taking.roots, &skip)?;
-    if walked.absent.len() == taking.roots.len() {
-        let names: Vec<_> = taking.roots.iter().map(|r| r.display().to_string()).collect();
-        return Err(Error::Config(format!("nothing to capture: none of the roots ({}) is in {}", names.join(", "), taking.base.display())));
-    }
     let (folder, stem) = store.place(taking.kind, taking.time, &taking.id);
     let (folder, path) = match &taking.output {
         Some(path) if disk::stat(path)?.is_some() => return Err(Error::Usage(format!("{} is there already", path.display()))),
@@ -74,6 +92,12 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     };
     if let Some(root) = taking.roots.iter().find(|root| is_within(&folder, &taking.base.join(root))) {
         return Err(Error::Usage(format!("the archive would lie inside '{}', which it has to hold: {}", root.display(), path.display())));
+    }
+    let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
+    let mut walked = walk(taking.base, &taking.roots, &skip)?;
+    if walked.absent.len() == taking.roots.len() {
+        let names: Vec<_> = taking.roots.iter().map(|r| r.display().to_string()).collect();
+        return Err(Error::Config(format!("nothing to capture: none of the roots ({}) is in {}", names.join(", "), taking.base.display())));
     }
     if taking.output.is_none() {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).named("create the folder", &folder)?;
@@ -105,6 +129,8 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     let mut file = File::options().read(true).write(true).open(&draft.path).named("open", &draft.path)?;
     let source = Source { base: taking.base, entries: walked.entries, copies };
     let written = archive::write(&mut file, &draft.path, head, source, taking.options, progress, stop)?;
+    // What follows is about the archive only.
+    drop(still);
     file.sync_all().named("flush", &draft.path)?;
 
     // Inflated and hashed once more. It mostly comes from the kernel's cache, so this finds faults of memory and of ours; reading
