@@ -90,7 +90,9 @@ pub fn items_in(
     let mut items: Vec<Item> =
         walked.entries.into_iter().filter(|f| within(&f.node.path, roots)).map(|Found { node, .. }| Item { node, digest: None }).collect();
     let dir = disk::open_dir(base)?;
-    let same_length = |item: &Item| matches!(item.node.kind, Kind::File { size } if was.get(item.node.path.as_path()).is_some_and(|e| e.node.kind == Kind::File { size }));
+    let expected = items_of(index, roots);
+    let lengths: HashMap<&Path, &Kind> = expected.iter().map(|item| (item.node.path.as_path(), &item.node.kind)).collect();
+    let same_length = |item: &Item| matches!(item.node.kind, Kind::File { .. }) && lengths.get(item.node.path.as_path()) == Some(&&item.node.kind);
     let digests: Mutex<Vec<(usize, Digest)>> = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
     crate::archive::on_all_cores(|| {
