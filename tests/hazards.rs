@@ -239,3 +239,25 @@ fn hazard_22_the_safety_copy_covers_the_whole_scope() {
     before.without(&["run", "modules"]).same_as(&everything(&world).0.without(&["run", "modules"]));
     assert_eq!(world.read("modules/recommend/code"), "two\n");
 }
+
+#[test]
+fn hazard_27_a_drill_touches_neither_the_live_tree_nor_the_store() {
+    let world = World::service();
+    world.good();
+    world.spoil();
+    let stage = world.folder().join("stage");
+    fs::create_dir(&stage).unwrap();
+    let before = everything(&world);
+    // The verdict beside the archive is what a drill is for.
+    let store = || {
+        let tree = Tree::of(&world.store());
+        let verdicts: Vec<String> = tree.names().iter().map(|name| name.display().to_string()).filter(|name| name.ends_with(".verified")).collect();
+        (tree.without(&verdicts.iter().map(String::as_str).collect::<Vec<_>>())).but_for_times_of_folders()
+    };
+    let was = store();
+    let found = world.run("eco-verify").args(["latest-good", "--depth", "restored", "--scratch"]).arg(&stage).exits(0).only();
+    assert_eq!((&found["ok"], &found["depth"]), (&json!(true), &json!("restored")));
+    untouched(&before, &world);
+    was.same_as(&store());
+    assert_eq!(fs::read_dir(&stage).unwrap().count(), 0, "what was rehearsed is gone");
+}

@@ -1,6 +1,6 @@
 //! eco-ls: which snapshot a word means, what is listed, and how little is read for it.
 
-use crate::harness::World;
+use crate::harness::{Ran, World};
 use crate::reference_readers::{not_tested, text};
 use serde_json::{Value, json};
 use std::fs;
@@ -218,4 +218,93 @@ fn a_full_disk_behind_stdout_is_told_once() {
         world.run("eco-ls").arg("--json").command().stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     let said = String::from_utf8(done.stderr).unwrap();
     assert_eq!((done.status.code(), said.as_str()), (Some(3), "eco-ls: cannot write <stdout>: no space left on device\n"));
+}
+
+/// Paths and what is said about them, in the order of the records.
+fn differences(ran: &Ran) -> Vec<String> {
+    ran.all("difference").iter().map(|d| format!("{} {}", d["path"].as_str().unwrap(), d["what"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn two_snapshots_are_compared_as_the_live_tree_was_and_is() {
+    let world = World::service();
+    let first = world.at("2026-03-01T08:00:00Z").good();
+    let same = world.at("2026-03-01T09:00:00Z").good();
+    let diff = |a: &str, b: &str| world.run("eco-ls").args(["--diff", a, b]);
+    let ran = diff(id(&first), id(&same)).exits(0).says("0 created, 0 deleted, 0 changed");
+    assert!(ran.stdout.is_empty(), "{ran}");
+    world.spoil();
+    // Preserved paths are in both, and what became of them is told; only what was left out is not.
+    let live = world.run("eco-verify").args(["--live", id(&same)]).exits(1);
+    let second = world.at("2026-03-01T10:00:00Z").good();
+    let ran = diff(id(&same), "latest").exits(1);
+    let preserved = |line: &String| line.contains(".log ") || line.contains("data/metrics");
+    let (kept, other): (Vec<String>, Vec<String>) = differences(&ran).into_iter().partition(preserved);
+    // Their times changed with what was left out, or is preserved, inside.
+    let folders = ["data metadata", "data/sub metadata"].map(str::to_owned);
+    let expected: Vec<String> = differences(&live);
+    assert!(other.iter().all(|line| expected.contains(line) || folders.contains(line)), "{other:#?}\n{expected:#?}");
+    assert!(expected.iter().all(|line| other.contains(line)), "{other:#?}\n{expected:#?}");
+    assert!(kept.contains(&"data/metrics/2026-03 content".to_owned()) && kept.contains(&"data/metrics/2026-04 created".to_owned()), "{kept:?}");
+    let record = &ran.all("difference")[0];
+    assert_eq!((&record["snapshot"], &record["time"], &record["ecosystem"]), (&same["id"], &second["time"], &json!("shop")));
+    // The other way round, and narrowed.
+    assert!(differences(&diff("latest", id(&same)).exits(1)).contains(&"data/metrics/2026-04 deleted".to_owned()));
+    let narrowed = world.run("eco-ls").args(["--diff", id(&same), "latest", "--files=config/**"]).exits(1).says("1 created, 0 deleted, 1 changed");
+    assert_eq!(differences(&narrowed), ["config/new.json created", "config/state content"]);
+    world.run("eco-ls").args(["--diff", id(&same), "latest", "--files=modules/ui/**"]).exits(0);
+    diff("latest", "nothing-like-it").exits(1).says("no snapshot 'nothing-like-it'");
+    world.run("eco-ls").args(["--diff", "latest"]).exits(2);
+    world.run("eco-ls").args(["latest", "--diff", "latest", "latest"]).exits(2);
+}
+
+#[test]
+fn a_part_is_compared_with_the_whole_in_what_both_hold() {
+    let world = World::service();
+    let whole = world.good();
+    world.write("config/state", "well again\n").write("data/orders", "4\n");
+    let part = world.run("eco-snap").args(["config", "modules/ui/code"]).exits(0).only();
+    let ran = world
+        .run("eco-ls")
+        .args(["--diff", id(&whole), id(&part)])
+        .exits(1)
+        .says("only one of them holds all of it: data, modules/recommend, modules/ui");
+    assert_eq!(differences(&ran), ["config/state content"]);
+    let other = world.run("eco-snap").arg("data/orders").exits(0).only();
+    world.run("eco-ls").args(["--diff", id(&other), id(&part)]).exits(2).says("nothing in common: data/orders, and config, modules/ui/code");
+}
+
+#[test]
+fn an_archive_of_old_is_compared_with_a_snapshot() {
+    let world = World::new();
+    world.write("data/a", "alpha").write("data/b", "beta").write("config/c", "gamma");
+    world.shell("ln data/b data/another; ln -s a data/link");
+    let taken = world.run("eco-snap").exits(0).only();
+    // The content stands under the name that comes last.
+    world.shell("tar -czf ../old.tar.gz data/link data/b data/another data/a config --no-recursion data");
+    let old = world.folder().join("old.tar.gz");
+    let old = old.to_str().unwrap();
+    for words in [["--diff", old, id(&taken)], ["--diff", id(&taken), old]] {
+        world.run("eco-ls").args(words).exits(0).says("0 changed, 7 the same");
+    }
+    world.write("data/b", "two");
+    world.run("eco-snap").exits(0);
+    assert_eq!(differences(&world.run("eco-ls").args(["--diff", old, "latest"]).exits(1)), ["data/another content", "data/b metadata"]);
+    // Without any configuration both are found by their paths.
+    let elsewhere = world.run("eco-ls").args(["--root", "/nowhere", "--diff", old, path(&taken).to_str().unwrap(), "--files=data/**"]).exits(0);
+    assert!(elsewhere.stdout.is_empty(), "{elsewhere}");
+}
+
+#[test]
+fn a_database_that_nobody_changed_is_the_same_in_both() {
+    let world = World::new();
+    world.write("config/c", "x").write("data/x", "x");
+    let database = rusqlite::Connection::open(world.path("data/shop.db")).unwrap();
+    database.execute_batch("pragma journal_mode=wal; create table t(n); insert into t values (1)").unwrap();
+    let first = world.run("eco-snap").exits(0).only();
+    let second = world.run("eco-snap").exits(0).only();
+    world.run("eco-ls").args(["--diff", id(&first), id(&second), "--files=shop.db"]).exits(0);
+    database.execute_batch("insert into t values (2)").unwrap();
+    world.run("eco-snap").exits(0);
+    assert_eq!(differences(&world.run("eco-ls").args(["--diff", id(&first), "latest", "--files=shop.db"]).exits(1)), ["data/shop.db content"]);
 }

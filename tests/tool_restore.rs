@@ -971,3 +971,13 @@ fn a_shop_that_hangs_or_was_killed_is_rolled_back_too() {
         assert_eq!(world.health().unwrap()["overall_health"], "healthy", "{how}");
     }
 }
+
+#[test]
+fn a_file_that_has_another_name_outside_the_scope_is_restored_by_itself() {
+    let world = World::service();
+    world.shell("ln config/state data/recommend/state");
+    world.good();
+    world.shell("rm data/recommend/state; echo other >data/recommend/state; echo two >modules/recommend/code");
+    let ran = world.run("eco-restore").args(["latest", "--scope", "module:recommend"]).exits(0);
+    assert_eq!((world.read("data/recommend/state"), world.read("modules/recommend/code")), ("well\n".into(), "one\n".into()), "{ran}");
+}

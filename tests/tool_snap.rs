@@ -379,3 +379,102 @@ fn a_tree_in_the_middle_of_a_rollback_is_not_captured() {
     world.run("eco-snap").exits(3);
     assert!(!world.store().exists());
 }
+
+/// A service that is told to hold still: it writes what it had in memory, and notes every word that it hears.
+fn told(more: &str) -> World {
+    let world = small();
+    world.config(&format!("[snapshot]\nbefore = [\"bin/ctl\", \"hold\"]\nafter = [\"bin/ctl\", \"release\"]\n{more}"));
+    world.program(
+        "bin/ctl",
+        "#!/bin/sh\necho \"$1\" >>heard\n[ ! -e hang-$1 ] || { sleep 1000 & sleep 1000; }\n[ ! -e slow-$1 ] || sleep 1\n\
+         case $1 in hold) echo $ECO_SNAPSHOT >data/flushed ;; *) rm -f data/flushed; echo x >data/later ;; esac\n[ ! -e \"fail-$1\" ]\n",
+    );
+    world
+}
+
+#[test]
+fn the_service_holds_still_exactly_while_it_is_read() {
+    let world = told("");
+    let snapshot = world.run("eco-snap").exits(0).only();
+    assert_eq!(world.read("heard"), "hold\nrelease\n");
+    assert!(snapshot["quiesced_ms"].is_u64(), "{snapshot}");
+    let files = world.run("eco-ls").args(["latest", "--files=data/*"]).exits(0).all("entry");
+    let names: Vec<&str> = files.iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    assert_eq!(names, ["data/a", "data/flushed"], "looked at after the one and before the other");
+    let out = world.folder().join("out");
+    world.run("eco-restore").args(["latest", "--target"]).arg(&out).exits(0);
+    assert_eq!(fs::read_to_string(out.join("data/flushed")).unwrap().trim(), snapshot["id"].as_str().unwrap());
+    let said = world.run("eco-health").arg("--check-config").exits(0).stdout;
+    for line in ["bin/ctl \"hold\"\n", "bin/ctl \"release\"\n", "  timeout    30s for each of the two"] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    // Words that are wrong, and a tree in which there is nothing, disturb nobody.
+    world.run("eco-snap").arg("-o").arg(world.path("data/a")).exits(2);
+    world.run("eco-snap").args(["--output", "data/x.tar.gz"]).exits(2);
+    assert_eq!(world.read("heard"), "hold\nrelease\n");
+}
+
+#[test]
+fn a_service_that_does_not_hold_still_is_not_captured_and_goes_on() {
+    for (how, why) in [("fail-hold", "bin/ctl ended with 1"), ("hang-hold", "bin/ctl took longer than 300ms and was ended")] {
+        let world = told("hook_timeout = \"300ms\"\n");
+        world.write(how, "");
+        let ran = world.run("eco-snap").exits(3).says(&format!("no snapshot was taken: [snapshot] before: {why}; after was run"));
+        assert!(ran.stdout.is_empty() && stored(&world).is_empty(), "{ran}");
+        assert_eq!((world.read("heard"), world.processes()), ("hold\nrelease\n".into(), vec![]), "{how}");
+    }
+    let world = told("");
+    world.write("fail-hold", "").write("fail-release", "");
+    world.run("eco-snap").exits(3).says("after failed too: bin/ctl ended with 1; the service may still hold still");
+    let world = told("");
+    fs::remove_file(world.path("bin/ctl")).unwrap();
+    world.run("eco-snap").exits(3).says("[snapshot] before: cannot run bin/ctl: no such program; after failed too");
+}
+
+#[test]
+fn a_service_that_does_not_go_on_is_told_of_and_the_snapshot_stays() {
+    let world = told("hook_timeout = \"300ms\"\n");
+    world.write("fail-release", "");
+    let ran = world.run("eco-snap").exits(3).says("[snapshot] after: bin/ctl ended with 1; the service may still hold still");
+    assert!(ran.only()["verified"] == true && ran.only()["quiesced_ms"].is_u64(), "{ran}");
+    assert_eq!(world.run("eco-ls").exits(0).all("snapshot").len(), 1);
+    let world = told("hook_timeout = \"300ms\"\n");
+    world.program("bin/ctl", "#!/bin/sh\n[ \"$1\" = hold ] || { sleep 1000 & sleep 1000; }\n");
+    world.run("eco-snap").exits(3).says("took longer than 300ms and was ended");
+    assert!(world.processes().is_empty() && world.run("eco-ls").exits(0).all("snapshot").len() == 1);
+}
+
+#[test]
+fn a_capture_that_fails_or_is_interrupted_lets_the_service_go_on() {
+    let world = told("");
+    // A database that says it is one and is none, with a journal beside it, cannot be copied.
+    world.write("data/broken.db", [b"SQLite format 3\0".as_slice(), &[7; 5000]].concat()).write("data/broken.db-wal", [1; 100]);
+    let ran = world.run("eco-snap").ran();
+    assert!(ran.code == 3 && ran.stdout.is_empty(), "{ran}");
+    assert_eq!(world.read("heard"), "hold\nrelease\n");
+
+    let world = told("");
+    let child = in_the_middle(&world);
+    assert_eq!(world.read("heard"), "hold\n");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(3));
+    assert_eq!(world.read("heard"), "hold\nrelease\n");
+    assert!(stored(&world).is_empty());
+}
+
+#[test]
+fn a_signal_while_the_service_is_asked_to_hold_still_lets_it_go_on() {
+    let world = told("");
+    world.write("slow-hold", "");
+    let child = world.run("eco-snap").command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while world.read("heard") != "hold\n" {
+        assert!(began.elapsed() < Duration::from_secs(10), "it was never asked");
+        thread::sleep(Duration::from_millis(2));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.code() == Some(3) && done.stdout.is_empty() && said.contains("interrupted by a signal; [snapshot] after was run"), "{said}");
+    assert_eq!(world.read("heard"), "hold\nrelease\n");
+}

@@ -1,8 +1,8 @@
 //! eco-verify: every way an archive can be damaged, edited or made to do harm, and what is said about each. What eco-restore does with
 //! the same archives stands beside it: it never writes outside its folder.
 
-use crate::harness::{Ran, Tree, World};
-use crate::reference_readers::{noise, text};
+use crate::harness::{Ran, Tree, World, not_shown};
+use crate::reference_readers::{is_root, noise, text};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -469,6 +469,168 @@ fn a_live_database_that_holds_the_same_is_the_same() {
     database.execute_batch("insert into t values (3)").unwrap();
     let ran = world.run("eco-verify").args(["latest", "--live"]).exits(1);
     assert_eq!((ran.records().len(), &ran.only()["path"], &ran.only()["what"]), (1, &json!("data/shop.db"), &json!("content")));
+}
+
+/// A folder for rehearsals, which must be empty again after each.
+fn stage(world: &World) -> PathBuf {
+    let folder = world.folder().join("stage");
+    fs::create_dir(&folder).unwrap();
+    folder
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[test]
+fn a_rehearsal_restores_all_of_it_and_leaves_nothing_but_the_verdict() {
+    let world = World::service();
+    world.shell("mkdir -m 0500 data/closed; mkfifo data/pipe; ln data/big data/closed/../big-too");
+    let taken = world.at("2026-03-01T08:00:00Z").good();
+    let known = |snapshot: &Value| ["verified", "verified_at", "verified_depth", "restored_at"].map(|key| snapshot[key].clone());
+    assert_eq!(known(&taken), [json!(true), json!("2026-03-01T08:00:00Z"), json!("data"), Value::Null]);
+    let stage = stage(&world);
+    world.at("2026-03-02T08:00:00Z");
+    let found = world.run("eco-verify").args(["latest", "--depth", "restored", "--scratch"]).arg(&stage).exits(0).only();
+    assert_eq!((&found["ok"], &found["depth"], &found["damage"], &found["files"]), (&json!(true), &json!("restored"), &json!([]), &taken["files"]));
+    assert!(is_empty(&stage));
+    let listed = || known(&world.run("eco-ls").arg("latest").exits(0).only());
+    assert_eq!(listed(), [json!(true), json!("2026-03-02T08:00:00Z"), json!("restored"), json!("2026-03-02T08:00:00Z")]);
+    // A look that is less deep says when and how deep it was, and does not take back what was proven.
+    world.at("2026-03-03T08:00:00Z").run("eco-verify").arg("latest").exits(0);
+    assert_eq!(listed(), [json!(true), json!("2026-03-03T08:00:00Z"), json!("data"), json!("2026-03-02T08:00:00Z")]);
+    world.run("eco-verify").args(["latest", "--depth", "index"]).exits(0);
+    assert_eq!(listed()[1], json!("2026-03-03T08:00:00Z"));
+}
+
+#[test]
+fn what_is_damaged_is_not_rehearsed_and_takes_back_what_was_proven() {
+    let world = World::service();
+    let archive = PathBuf::from(world.good()["path"].as_str().unwrap());
+    let stage = stage(&world);
+    let rehearse = || world.run("eco-verify").args(["--depth", "restored", "--scratch"]).args([&stage, &archive]);
+    rehearse().exits(0);
+    let mut bytes = fs::read(&archive).unwrap();
+    let at = bytes.len() / 3;
+    bytes[at..at + 20].fill(0x55);
+    fs::write(&archive, bytes).unwrap();
+    let found = rehearse().exits(1).only();
+    assert_eq!((&found["ok"], &found["depth"]), (&json!(false), &json!("data")), "{found}");
+    let listed = world.run("eco-ls").arg(&archive).exits(0).only();
+    assert_eq!((&listed["verified"], &listed["verified_depth"], &listed["restored_at"]), (&json!(false), &json!("data"), &Value::Null));
+    assert!(is_empty(&stage));
+}
+
+#[test]
+fn a_rehearsal_by_somebody_who_may_not_give_files_away_says_so() {
+    if !is_root() {
+        return not_shown("a rehearsal without privileges", "this is not root");
+    }
+    let world = World::service();
+    let archive = world.folder().join("copy.tar.gz");
+    world.run("eco-snap").arg("-o").arg(&archive).exits(0);
+    let stage = stage(&world);
+    for path in [&world.folder(), &archive, &stage] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    std::os::unix::fs::chown(&stage, Some(65534), Some(65534)).unwrap();
+    let ran = world.run("eco-verify").args(["--depth", "restored", "--scratch"]).args([&stage, &archive]).user(65534).exits(0);
+    let found = ran.only();
+    assert_eq!((&found["ok"], &found["depth"], &found["damage"]), (&json!(true), &json!("restored"), &json!([])), "{found:#}");
+    assert!(found["warnings"][0].as_str().unwrap().contains("entries were restored as yours"), "{found:#}");
+    assert!(is_empty(&stage));
+}
+
+#[test]
+fn a_rehearsal_without_room_says_what_is_missing_and_writes_nothing() {
+    let (world, archive) = captured();
+    let stage = stage(&world);
+    // A promise of so much that no disk has it; the archive is whole as far as the index can tell.
+    let mut parts = Parts::of(&archive);
+    parts.entry("data/noise")["size"] = json!(1_u64 << 55);
+    parts.written(&archive.with_file_name("lies.tar.gz"));
+    world.run("eco-verify").args(["--depth", "restored", "--scratch"]).arg(&stage).arg(archive.with_file_name("lies.tar.gz")).exits(1);
+    let mounted = world.run("mount").args(["-t", "tmpfs", "-o", "size=16k", "none"]).arg(&stage).ran();
+    if mounted.code != 0 {
+        return not_shown("a rehearsal without room", "nothing can be mounted here");
+    }
+    let ran = world.run("eco-verify").args(["--depth", "restored", "--scratch"]).arg(&stage).arg(&archive).ran();
+    let empty = is_empty(&stage);
+    world.run("umount").arg(&stage).exits(0);
+    let found = ran.exits(3).says("no room to restore it: 1 MiB are needed in").only();
+    assert!(empty && found["ok"] == Value::Null && found["error"].as_str().unwrap().contains("--scratch"), "{found}");
+    // It is still known to be right, as deep as that went.
+    assert_eq!(world.run("eco-ls").arg(&archive).exits(0).only()["verified_depth"], "data");
+}
+
+#[test]
+fn an_interrupted_rehearsal_leaves_nothing() {
+    let (world, archive) = captured();
+    File::create(world.path("data/large")).unwrap().set_len(400 << 20).unwrap();
+    fs::remove_file(&archive).unwrap();
+    world.run("eco-snap").arg("-o").arg(&archive).exits(0);
+    let stage = stage(&world);
+    let mut command = world.run("eco-verify").args(["--depth", "restored", "--scratch"]).args([&stage, &archive, &archive]).command();
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let began = std::time::Instant::now();
+    while Tree::of(&stage).names().len() < 4 {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "it never began to restore");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(3), "{done:?}");
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "eco-verify: interrupted by a signal; what was restored is removed\n");
+    assert!(is_empty(&stage));
+}
+
+#[test]
+fn a_sample_reads_its_share_and_another_one_each_day() {
+    let world = World::new();
+    for number in 0..40 {
+        world.write(format!("data/{number}"), noise(1000, number));
+    }
+    world.write("config/c", "x");
+    let taken = world.at("2026-03-01T08:00:00Z").run("eco-snap").exits(0).only();
+    let seal = Path::new(taken["path"].as_str().unwrap()).with_extension("gz.verified");
+    let sample = |share: &str| world.run("eco-verify").args(["latest", "--sample", share]);
+    fs::remove_file(&seal).unwrap();
+    let found = sample("10%").exits(0).only();
+    assert_eq!((&found["depth"], &found["sample"], &found["ok"]), (&json!("data"), &json!(0.1), &json!(true)));
+    let read = found["bytes"].as_u64().unwrap();
+    assert!((4000..=6000).contains(&read) && found["files"].as_u64().unwrap() <= 6, "{found}");
+    assert_eq!(sample("100%").exits(0).only()["bytes"], taken["bytes"]);
+    assert!(!seal.exists(), "what is not all of it proves nothing about all of it");
+    // One damaged file is found on one of ten days in a row, or on two where it lies across midnight.
+    let archive = PathBuf::from(taken["path"].as_str().unwrap());
+    let mut bytes = fs::read(&archive).unwrap();
+    let at = bytes.windows(100).position(|window| window == &noise(1000, 17)[..100]).unwrap();
+    bytes[at + 500] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    let mut hits = 0;
+    for day in 1..=10 {
+        world.at(&format!("2026-03-{day:02}T23:59:59Z"));
+        let ran = sample("10%").ran();
+        let found = ran.only();
+        hits += usize::from(ran.code == 1);
+        assert!(ran.code == 0 || (found["ok"] == false && found["damage"][0]["path"] == "data/17"), "{ran}");
+        assert_eq!(seal.exists(), hits > 0, "damage is proven by any look that finds it");
+    }
+    assert!((1..=2).contains(&hits), "{hits}");
+    assert_eq!(world.run("eco-ls").arg("latest").exits(0).only()["verified"], false);
+}
+
+#[test]
+fn a_share_has_its_sign_and_is_of_the_data() {
+    let (world, archive) = captured();
+    for words in ["--sample=10", "--sample=0%", "--sample=101%", "--sample=-5%", "--sample=%", "--sample=NaN%"] {
+        world.run("eco-verify").arg(words).arg(&archive).exits(2).says("written like 10%");
+    }
+    for depth in ["index", "restored"] {
+        world.run("eco-verify").args(["--sample", "5%", "--depth", depth]).arg(&archive).exits(2).says("--depth data only");
+    }
+    world.run("eco-verify").args(["--sample", "5%", "--live", "latest"]).exits(2);
+    assert_eq!(world.run("eco-verify").args(["--sample", "33.3%"]).arg(&archive).exits(0).only()["sample"], 0.333);
 }
 
 #[test]

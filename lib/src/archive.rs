@@ -14,6 +14,7 @@ mod header;
 mod index;
 mod member;
 mod read;
+mod sample;
 mod toc;
 mod verify;
 mod write;
@@ -22,6 +23,7 @@ pub use extract::{Content, Extracted, extract};
 pub use foreign::{Foreign, file_stem};
 pub use index::{Base, Chunk, Entry, FORMAT, Head, Index, Partial};
 pub use read::{Archive, find_base, lacks};
+pub use sample::Sampled;
 pub use write::{How, Options, Previous, Source, Written, write};
 
 /// Content is cut into pieces of this size, each compressed and digested on its own: 1 MiB.

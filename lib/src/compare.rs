@@ -1,11 +1,11 @@
 //! A tree on disk beside the index of a snapshot: reads what is needed to compare the two.
 
-use crate::archive::Index;
+use crate::archive::{Entry, Index};
 use crate::digest;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::plan::Item;
-use crate::scope::{Found, Patterns, Walk};
+use crate::scope::{Found, Patterns, Walk, walk};
 use crate::sqlite;
 use crate::tree::{Digest, Kind};
 use rustix::fs::{Mode, OFlags};
@@ -16,10 +16,55 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What of the snapshot lies in these roots.
+/// What of the snapshot lies in these roots, as a walk over them would find it: of the names of one file the first is the file,
+/// whichever of them the archive has its content under, and wherever that one lies.
 pub fn items_of(index: &Index, roots: &[PathBuf]) -> Vec<Item> {
-    let inside = index.entries.iter().filter(|e| within(&e.node.path, roots));
-    inside.map(|e| Item { node: e.node.clone(), digest: e.digest }).collect()
+    let by_path: HashMap<&Path, &Entry> = index.entries.iter().map(|e| (e.node.path.as_path(), e)).collect();
+    let mut inside: Vec<&Entry> = index.entries.iter().filter(|e| within(&e.node.path, roots)).collect();
+    inside.sort_by(|a, b| a.node.path.cmp(&b.node.path));
+    let mut first: HashMap<&Path, &Path> = HashMap::new();
+    let item = |entry: &'_ Entry| Item { node: entry.node.clone(), digest: entry.digest };
+    let mut items = Vec::with_capacity(inside.len());
+    for entry in inside {
+        let mut file = entry;
+        // In archives of other programs a link may lead to another link. A chain that never ends links to nothing.
+        for _ in 0..index.entries.len() {
+            let Kind::Hardlink { target } = &file.node.kind else { break };
+            let Some(next) = by_path.get(target.as_path()) else { break };
+            file = next;
+        }
+        let mut found = item(file);
+        found.node.path.clone_from(&entry.node.path);
+        match first.get(file.node.path.as_path()) {
+            Some(first) => {
+                (found.node.kind, found.digest) = (Kind::Hardlink { target: first.to_path_buf() }, None);
+            }
+            None => drop(first.insert(&file.node.path, &entry.node.path)),
+        }
+        items.push(found);
+    }
+    items
+}
+
+/// What was written into the folder `base` from a snapshot, in these roots, read back from the disk.
+///
+/// # Errors
+/// [`Error::Path`] for what cannot be read.
+pub fn read_back(base: &Path, index: &Index, roots: &[PathBuf], progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Item>> {
+    let walked = walk(base, roots, &Patterns::new::<&str>(&[]).map_err(Error::Config)?)?;
+    forget_cached(base, &walked)?;
+    items_in(base, walked, index, roots, None, progress)
+}
+
+/// Asks the kernel to read from the disk next time. It may decline; what is compared is right or wrong either way.
+fn forget_cached(base: &Path, walked: &Walk) -> Result<()> {
+    let dir = disk::open_dir(base)?;
+    for found in walked.entries.iter().filter(|found| found.node.kind.size() > 0) {
+        if let Ok(file) = disk::open_beneath(dir.as_fd(), &found.node.path, OFlags::RDONLY, Mode::empty()) {
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a path lies in one of the roots.
@@ -35,17 +80,19 @@ pub fn within(path: &Path, roots: &[PathBuf]) -> bool {
 /// [`Error::Path`] for a file that cannot be read; [`Error::Other`] for a database that cannot be copied.
 pub fn items_in(
     base: &Path,
-    walk: Walk,
+    walked: Walk,
     index: &Index,
     roots: &[PathBuf],
     scratch: Option<&Path>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Item>> {
-    let was: HashMap<&Path, &crate::archive::Entry> = index.entries.iter().map(|e| (e.node.path.as_path(), e)).collect();
+    let was: HashMap<&Path, &Entry> = index.entries.iter().map(|e| (e.node.path.as_path(), e)).collect();
     let mut items: Vec<Item> =
-        walk.entries.into_iter().filter(|f| within(&f.node.path, roots)).map(|Found { node, .. }| Item { node, digest: None }).collect();
+        walked.entries.into_iter().filter(|f| within(&f.node.path, roots)).map(|Found { node, .. }| Item { node, digest: None }).collect();
     let dir = disk::open_dir(base)?;
-    let same_length = |item: &Item| matches!(item.node.kind, Kind::File { size } if was.get(item.node.path.as_path()).is_some_and(|e| e.node.kind == Kind::File { size }));
+    let expected = items_of(index, roots);
+    let lengths: HashMap<&Path, &Kind> = expected.iter().map(|item| (item.node.path.as_path(), &item.node.kind)).collect();
+    let same_length = |item: &Item| matches!(item.node.kind, Kind::File { .. }) && lengths.get(item.node.path.as_path()) == Some(&&item.node.kind);
     let digests: Mutex<Vec<(usize, Digest)>> = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
     crate::archive::on_all_cores(|| {

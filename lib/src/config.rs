@@ -8,8 +8,8 @@ mod describe;
 use crate::error::{Error, Named, Result, nearest};
 use crate::health::Probe;
 use crate::restore::{self, Verify};
-use crate::scope::{CaptureRules, Scopes};
-use crate::service::{Control, Service, UnitCommands, UnitKind, Units};
+use crate::scope::{CaptureRules, Scopes, SqliteMode};
+use crate::service::{Argv, Control, Hooks, Service, UnitCommands, UnitKind, Units};
 use crate::time::Span;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -37,6 +37,8 @@ pub struct Config {
     pub store: Option<PathBuf>,
     /// What is captured, and what of it is never rolled back.
     pub capture: CaptureRules,
+    /// How the service is kept still while it is captured.
+    pub hooks: Hooks,
     /// Which paths belong to which scope.
     pub scopes: Scopes,
     /// How units are switched off, on and back.
@@ -94,7 +96,7 @@ struct File {
     #[serde(default)]
     ecosystem: Ecosystem,
     #[serde(default)]
-    snapshot: CaptureRules,
+    snapshot: Capture,
     scopes: Option<BTreeMap<String, Vec<PathBuf>>>,
     #[serde(default)]
     module: BTreeMap<String, Module>,
@@ -120,6 +122,17 @@ struct Ecosystem {
     name: Option<String>,
     root: Option<PathBuf>,
     store: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Capture {
+    exclude: Vec<String>,
+    preserve: Vec<String>,
+    sqlite: SqliteMode,
+    before: Argv,
+    after: Argv,
+    hook_timeout: Option<Span>,
 }
 
 #[derive(Default, Deserialize)]
@@ -180,7 +193,9 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
     }
     let scopes = Scopes::new(parsed.scopes, module_roots).map_err(wrong)?;
     build(Some(file.to_owned()), parsed.ecosystem.name, root, store, |config| {
-        config.capture = parsed.snapshot;
+        let Capture { exclude, preserve, sqlite, before, after, hook_timeout } = parsed.snapshot;
+        config.capture = CaptureRules { exclude, preserve, sqlite };
+        config.hooks = Hooks { before, after, timeout: hook_timeout };
         config.scopes = scopes;
         config.units = units;
         config.control = parsed.control;
@@ -225,6 +240,7 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         root,
         store,
         capture: CaptureRules::default(),
+        hooks: Hooks::default(),
         scopes: Scopes::default(),
         units: Units::default(),
         control: Control::default(),

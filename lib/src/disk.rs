@@ -477,6 +477,22 @@ pub fn free_space(path: &Path) -> Result<(u64, u64)> {
     Ok((found.f_bavail.saturating_mul(found.f_frsize), inodes))
 }
 
+/// What is missing in `folder` to write so many bytes in so many entries, in half a sentence; nothing when there is room. A tenth more
+/// than the content is asked for: folders, and blocks that are not full.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn room(folder: &Path, (content, entries): (u64, u64)) -> Result<Option<String>> {
+    let (bytes, inodes) = free_space(folder)?;
+    let (need, entries) = (content + content / 10 + entries * 4096, entries + 16);
+    let shown = folder.display();
+    Ok(match () {
+        () if bytes < need => Some(format!("{} MiB are needed in {shown}, {} are free", need.div_ceil(1 << 20), bytes >> 20)),
+        () if inodes < entries => Some(format!("{entries} inodes are needed in {shown}, {inodes} are free")),
+        () => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

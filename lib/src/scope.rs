@@ -18,8 +18,7 @@ pub const OURS: &str = ".eco";
 pub const JOURNALS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// `[snapshot]`: what is captured, and what of it is never rolled back.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CaptureRules {
     /// Patterns of paths that are left out. A pattern without `/` matches a name at any depth.
     pub exclude: Vec<String>,

@@ -7,10 +7,12 @@
 mod command;
 pub mod outcome;
 mod process;
+mod quiesce;
 
 use command::Output;
 pub use command::{Ended, Ran};
 pub use process::{Holder, Process};
+pub use quiesce::{HOOK_DEADLINE, Hooks, Quiesce};
 
 use crate::error::{Error, Result};
 use crate::record::Scope;

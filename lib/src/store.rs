@@ -1,12 +1,16 @@
 //! A folder of archives: what is in it, which one a word means, and the verdict that lies beside each. An archive is described by
 //! itself; its name and its file times mean nothing.
 
+mod between;
 mod live;
+mod rehearse;
 mod take;
 mod verify;
 
+pub use between::{Between, compare_stored};
 pub use live::{compare_live, entries, read_index};
-pub use take::{Mode, Taken, Taking, take};
+pub use rehearse::rehearse;
+pub use take::{Mode, Quiet, Taken, Taking, take};
 pub use verify::{Depth, verify};
 
 use crate::archive::{Archive, Base, Head, file_stem, find_base, lacks};
@@ -34,6 +38,9 @@ pub struct Seal {
     pub sha256_toc: String,
     /// The archive's length then.
     pub archive_bytes: u64,
+    /// When all of it was last restored and compared; nothing was found wrong since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Timestamp>,
 }
 
 impl Seal {
@@ -99,6 +106,9 @@ impl Stored {
         snapshot.archive_bytes = Some(length);
         snapshot.sha256_toc = seal.as_ref().map(|seal| seal.sha256_toc.clone());
         snapshot.verified = Some(seal.as_ref().is_some_and(|seal| seal.ok) && base_is_sound);
+        snapshot.verified_at = seal.as_ref().map(|seal| seal.time);
+        snapshot.restored_at = seal.as_ref().and_then(|seal| seal.restored);
+        snapshot.verified_depth = seal.map(|seal| seal.depth);
         snapshot.good = Some(snapshot.health.as_deref() == Some("ok") && snapshot.verified == Some(true));
         Stored { stamp: Stamp { time: head.time, ecosystem: Some(head.ecosystem), host: head.host }, snapshot, path: path.to_owned(), lacks }
     }

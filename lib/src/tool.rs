@@ -64,6 +64,7 @@ pub struct Tool {
     forward: bool,
     bad_lines: u64,
     worst: Exit,
+    watches_signals: bool,
     stop: Arc<AtomicBool>,
 }
 
@@ -87,6 +88,7 @@ where
         forward: true,
         bad_lines: 0,
         worst: Exit::Done,
+        watches_signals: false,
         stop: Arc::default(),
     };
     let done =
@@ -332,6 +334,10 @@ impl Tool {
     /// # Errors
     /// [`Error::Other`] if signal handlers cannot be set.
     pub fn catch_signals(&mut self) -> Result<()> {
+        // Set twice, the second set would take the first signal for the second.
+        if std::mem::replace(&mut self.watches_signals, true) {
+            return Ok(());
+        }
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
             // The second signal ends the program in the ordinary way.
             signal_hook::flag::register_conditional_default(signal, self.stop.clone())
@@ -378,7 +384,15 @@ impl Tool {
     /// # Errors
     /// [`Error::Path`] when the system's folder for temporary files cannot be used.
     pub fn scratch(&self) -> Result<tempfile::TempDir> {
-        tempfile::Builder::new().prefix("eco-").tempdir().named("create a folder in", std::env::temp_dir())
+        self.scratch_in(&std::env::temp_dir())
+    }
+
+    /// The same in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when that folder cannot be used.
+    pub fn scratch_in(&self, folder: &Path) -> Result<tempfile::TempDir> {
+        tempfile::Builder::new().prefix("eco-").tempdir_in(folder).named("create a folder in", folder)
     }
 
     /// A running count of bytes on stderr, for work that takes long enough to be wondered about; silent unless stderr is a terminal.

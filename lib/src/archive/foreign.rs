@@ -207,6 +207,16 @@ impl Foreign {
         io::copy(&mut archive.into_inner(), &mut io::sink()).map(|_| ())
     }
 
+    /// The index of everything in it, under the names that it has there.
+    pub fn whole(&mut self) -> Index {
+        self.places = vec![(PathBuf::new(), PathBuf::new())];
+        let mut entries = self.entries.clone();
+        entries.sort_by(|a, b| a.node.path.cmp(&b.node.path));
+        let mut roots: Vec<String> = entries.iter().filter_map(|e| e.node.path.iter().next()).map(|name| name.display().to_string()).collect();
+        roots.dedup();
+        self.described(entries, roots)
+    }
+
     /// Finds the service's `roots` in it and gives the index of what lies below them, under the names that they have in the tree.
     /// The old procedures left `data` and `config` in some folder (absolute paths lose their slash), or with a date behind
     /// their names.
@@ -258,8 +268,12 @@ impl Foreign {
         }
         entries.sort_by(|a, b| a.node.path.cmp(&b.node.path));
         let roots: Vec<String> = self.places.iter().map(|(_, root)| root.display().to_string()).collect();
+        Ok(self.described(entries, roots))
+    }
+
+    fn described(&self, entries: Vec<Entry>, roots: Vec<String>) -> Index {
         let snapshot = Snapshot { id: file_stem(&self.path), mode: Some("full".into()), roots, legacy: Some(true), ..Snapshot::default() };
-        Ok(Index { head: Head { time: self.time(), snapshot, ..Head::default() }, entries, chunks: Vec::new() })
+        Index { head: Head { time: self.time(), snapshot, ..Head::default() }, entries, chunks: Vec::new() }
     }
 
     /// Gives every file of the arranged `index` with its content to `take`, in the archive's order.

@@ -125,12 +125,20 @@ impl Archive {
     /// [`Error::Archive`] naming what is wrong with either, or the base that is missing or is another one.
     pub fn whole(&self) -> Result<(Index, Digest)> {
         let (own, digest) = self.index()?;
-        let Some(base) = own.head.base.clone() else { return Ok((own, digest)) };
+        Ok((self.complete(own)?, digest))
+    }
+
+    /// The archive's own index, with what its base holds if it is a differential one.
+    ///
+    /// # Errors
+    /// As [`Archive::whole`].
+    pub fn complete(&self, own: Index) -> Result<Index> {
+        let Some(base) = own.head.base.clone() else { return Ok(own) };
         let (base, _) = self.open_base(&base)?.expecting(&base)?;
         let head = own.head.clone();
         let entries = Completed::new(&head, own.into_listed(), base.into_listed());
         let index = Index::collect(head.clone(), entries).and_then(|index| index.check().map(|()| index));
-        Ok((index.map_err(|why| self.damaged(&why))?, digest))
+        index.map_err(|why| self.damaged(&why))
     }
 
     /// The entries of the whole snapshot one after the other, without holding the index. The index must hash to `sha256_toc`.

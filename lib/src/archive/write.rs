@@ -450,7 +450,7 @@ mod tests {
         let archive = Archive::open(&path).unwrap().unwrap();
         archive.check_index(&written.sha256_toc).unwrap();
         let (index, _) = archive.index().unwrap();
-        let damage = archive.verify(&index, true, &|_| ()).unwrap();
+        let damage = archive.verify(&index, &|_| ()).unwrap();
         assert!(damage.is_empty(), "{damage:?}");
         (folder, archive, index)
     }

@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::scope::SqliteMode;
-use crate::service::{Argv, COMMAND_DEADLINE, GRACE, UnitCommands, UnitKind};
+use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, UnitCommands, UnitKind};
 use crate::time::Span;
 use crate::verdict::Verdict;
 use std::fmt::Write;
@@ -77,6 +77,12 @@ impl Text<'_> {
                 SqliteMode::Bytes => "bytes: databases are copied byte by byte",
             },
         );
+        let hooks = &config.hooks;
+        if *hooks != Hooks::default() {
+            self.command("before", &hooks.before);
+            self.command("after", &hooks.after);
+            self.line("timeout", format!("{} for each of the two, then TERM, then KILL", hooks.timeout.unwrap_or(Span(HOOK_DEADLINE))));
+        }
     }
 
     fn roots(&mut self, roots: &[PathBuf]) -> String {

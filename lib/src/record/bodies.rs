@@ -342,12 +342,24 @@ pub struct Snapshot {
     /// Read back in full and found right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
+    /// When it was last read back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<Timestamp>,
+    /// How deep that look went: `data` (every byte against its digest) or `restored` (and all of it restored and compared).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified_depth: Option<String>,
+    /// When all of it was last restored and compared, if it ever was; looks that were less deep have found nothing wrong since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored_at: Option<Timestamp>,
     /// Files that kept changing while they were read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unstable: Vec<RecordPath>,
     /// Written by the procedures that came before these tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub legacy: Option<bool>,
+    /// How long the service held still for it: from the start of the command `before` to the end of `after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiesced_ms: Option<u64>,
     /// How long taking it took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
@@ -407,9 +419,12 @@ pub struct Verification {
     /// The archive.
     #[serde(flatten)]
     pub archive: RecordPath,
-    /// What was done: `index` (structure and bounds), `data` (every byte against its digest), `stream` (read to the end; no digests to
-    /// compare with), `live` (compared with the live tree).
+    /// What was done: `index` (structure and bounds), `data` (every byte against its digest), `restored` (that, and all of it
+    /// restored and compared), `stream` (read to the end; no digests to compare with), `live` (compared with the live tree).
     pub depth: String,
+    /// Which share of the content was read, 0..1, where it was a sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<f64>,
     /// True: right. False: damaged. Null: it could not be read.
     pub ok: Option<bool>,
     /// Regular files looked at.
@@ -438,7 +453,7 @@ pub struct Damage {
     /// The entry, relative to the ecosystem's root; the archive's own parts are `<index>`, `<footer>`, `<stream>`.
     #[serde(flatten)]
     pub path: RecordPath,
-    /// In one word: `digest`, `member`, `header`, `index`, `truncated`, `name`, `record`.
+    /// In one word: `digest`, `member`, `header`, `index`, `truncated`, `name`, `record`, `restored`.
     pub what: String,
     /// More about it, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -448,7 +463,7 @@ pub struct Damage {
 /// One path at which two trees differ.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// The snapshot that the tree is compared with.
+    /// The snapshot that the tree, or the other snapshot, is compared with.
     pub snapshot: String,
     /// Where, relative to the ecosystem's root.
     #[serde(flatten)]

@@ -104,7 +104,8 @@ fn verification(body: &Verification) -> String {
         (Some(false), places) => format!("DAMAGED in {places} places"),
         (None, _) => "could not be checked".to_owned(),
     };
-    format!("snapshot {} read back ({}): {found}", id6(&body.snapshot), body.depth)
+    let depth = body.sample.map_or_else(|| body.depth.clone(), |share| format!("a sample of {}% of the {}", share * 100.0, body.depth));
+    format!("snapshot {} read back ({depth}): {found}", id6(&body.snapshot))
 }
 
 fn plan(body: &Plan) -> String {

@@ -11,10 +11,9 @@ use crate::plan::{self, Comparison};
 use crate::record::{RecordPath, Scope};
 use crate::scope::{Patterns, Walk, walk};
 use crate::store::{Seal, Stored};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::FileType;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -162,9 +161,7 @@ impl Point {
     /// # Errors
     /// [`Error::Refused`] naming the first path that differs.
     pub(super) fn check(&self, staged: &Path, live: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<u64> {
-        let walked = walk(staged, &self.roots, &Patterns::new::<&str>(&[]).map_err(Error::Config)?)?;
-        forget_cached(staged, &walked)?;
-        let is = compare::items_in(staged, walked, &self.index, &self.roots, None, progress)?;
+        let is = compare::read_back(staged, &self.index, &self.roots, progress)?;
         let was = compare::items_of(&self.index, &self.roots);
         let left_out = |path: &Path| self.aside.covers(path) && self.is_carried_from(live, path);
         let found = plan::compare("", &was, &is, left_out);
@@ -190,37 +187,15 @@ impl Point {
     }
 }
 
-/// Asks the kernel to read from the disk next time. It may decline; what is compared is right or wrong either way.
-fn forget_cached(base: &Path, walked: &Walk) -> Result<()> {
-    let dir = disk::open_dir(base)?;
-    for found in walked.entries.iter().filter(|found| found.node.kind.size() > 0) {
-        if let Ok(file) = disk::open_beneath(dir.as_fd(), &found.node.path, OFlags::RDONLY, Mode::empty()) {
-            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        }
-    }
-    Ok(())
-}
-
 /// Whether there is room for a second tree. Asked before anything is written.
 ///
 /// # Errors
 /// [`Error::Refused`] saying how much is missing.
 pub(super) fn room(root: &Path, weight: (u64, u64)) -> Result<()> {
-    let (bytes, inodes) = disk::free_space(root)?;
-    // A tenth more than the content: folders, and blocks that are not full.
-    let (need, entries) = (weight.0 + weight.0 / 10 + weight.1 * 4096, weight.1 + 16);
-    if bytes < need {
-        return Err(Error::Refused(format!(
-            "no room to stage the tree: {} MiB are needed in {}, {} are free",
-            need >> 20,
-            root.display(),
-            bytes >> 20
-        )));
+    match disk::room(root, weight)? {
+        None => Ok(()),
+        Some(missing) => Err(Error::Refused(format!("no room to stage the tree: {missing}"))),
     }
-    if inodes < entries {
-        return Err(Error::Refused(format!("no room to stage the tree: {entries} inodes are needed in {}, {inodes} are free", root.display())));
-    }
-    Ok(())
 }
 
 /// Whether each root can change places with one beside it, tried with two empty folders in the very same places.

@@ -53,6 +53,29 @@ pub struct Taking<'a> {
     pub level: i32,
     /// Read every file, also those whose times say that they have not changed.
     pub rehash: bool,
+    /// Who keeps the service still while its files are read.
+    pub quiet: Option<&'a dyn Quiet>,
+}
+
+/// Keeps the service still while its files are read.
+pub trait Quiet {
+    /// Called right before the first file is looked at.
+    ///
+    /// # Errors
+    /// Why it does not hold still; there is no snapshot then, and `end` need not be called.
+    fn begin(&self) -> Result<()>;
+
+    /// Called when the last byte was read, or when there will be no snapshot.
+    fn end(&self);
+}
+
+/// Ends what began, also when something fails in between.
+struct Still<'a>(&'a dyn Quiet);
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// What was taken.
@@ -82,6 +105,7 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     let (path, stem) = place(store, &taking)?;
     let mut draft = Draft::new(disk::parent(&path), &stem)?;
     let before = Before::find(store, &taking);
+    let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
     let mut promoted =
         (taking.mode == Mode::Differential && before.is_none()).then_some("there is no verified full one of the same roots to build on");
     let written = loop {
@@ -110,13 +134,16 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         }
         draft.start_over()?;
     };
+    // What follows is about the archive only.
+    drop(still);
     draft.file.sync_all().named("flush", &draft.path)?;
     let length = read_back(&draft, &written).map_err(|e| {
         let why = format!("what was just written does not read back: {e}: the disk or the memory is failing; no snapshot was stored");
         Error::archive(&path, why)
     })?;
     // The verdict first: whoever sees the archive sees that it was verified.
-    let seal = Seal { time: taking.time, depth: "data".into(), ok: true, sha256_toc: written.sha256_toc.to_string(), archive_bytes: length };
+    let seal =
+        Seal { time: taking.time, depth: "data".into(), ok: true, sha256_toc: written.sha256_toc.to_string(), archive_bytes: length, restored: None };
     seal.write(&path)?;
     draft.publish(&path).inspect_err(|_| {
         // The error that matters is the one above.

@@ -8,25 +8,28 @@ use crate::time::Timestamp;
 use crate::verdict::Verdict;
 use std::path::Path;
 
-/// How deep to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How deep to look into the archive. Deeper still is [`super::rehearse`].
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Depth {
     /// The index: structure, names, bounds.
     Index,
     /// Every byte against its digest, every header against the index.
     Data,
+    /// Such a share of the content against its digests, 0..1: another part each day.
+    Sample(f64),
 }
 
-/// Verifies the archive at `path`, against the `promised` record if there is one. After a look at all of the data the verdict is
-/// left beside the archive; `noted` says whether that worked. Never fails: what could not be found out has `ok` null and `error`.
+/// Verifies the archive at `path`, against the `promised` record if there is one. After a look at all of the data, or at
+/// damage in a sample of it, the verdict is left beside the archive; `noted` says whether that worked. Never fails: what could not be found out has `ok` null and `error`.
 pub fn verify(path: &Path, promised: Option<&Snapshot>, depth: Depth, now: Timestamp, progress: &(dyn Fn(u64) + Sync)) -> (Verification, Result<()>) {
     let mut found = Verification {
         snapshot: promised.map_or_else(|| file_stem(path), |p| p.id.clone()),
         archive: RecordPath::new(path),
         depth: if depth == Depth::Index { "index" } else { "data" }.into(),
+        sample: if let Depth::Sample(share) = depth { Some(share) } else { None },
         ..Verification::default()
     };
-    let looked = look(path, promised, depth, progress, &mut found);
+    let looked = look(path, promised, depth, now, progress, &mut found);
     let mut noted = Ok(());
     match looked {
         Ok(Some((length, promise))) => {
@@ -48,10 +51,21 @@ pub fn verify(path: &Path, promised: Option<&Snapshot>, depth: Depth, now: Times
 }
 
 fn note(found: &Verification, path: &Path, length: u64, promise: &str, now: Timestamp) -> Result<()> {
-    if found.depth != "data" {
+    // A sample that finds nothing proves nothing about the rest; one that finds damage has proven it.
+    if found.depth != "data" || (found.sample.is_some() && found.ok == Some(true)) {
         return Ok(());
     }
-    Seal { time: now, depth: found.depth.clone(), ok: found.ok == Some(true), sha256_toc: promise.into(), archive_bytes: length }.write(path)
+    leave_verdict(found, path, length, promise, now)
+}
+
+/// Leaves what was found beside the archive. That all of it was restored once stands for as long as nothing is found wrong.
+pub(super) fn leave_verdict(found: &Verification, path: &Path, length: u64, promise: &str, now: Timestamp) -> Result<()> {
+    let ok = found.ok == Some(true);
+    let before = Seal::read(path, length).filter(|seal| seal.ok && seal.sha256_toc == promise).and_then(|seal| seal.restored);
+    let restored = if found.depth == "restored" { Some(now) } else { before };
+    let seal =
+        Seal { time: now, depth: found.depth.clone(), ok, sha256_toc: promise.into(), archive_bytes: length, restored: restored.filter(|_| ok) };
+    seal.write(path)
 }
 
 /// The archive's length and the index digest that was promised for it, where it has an index.
@@ -59,6 +73,7 @@ fn look(
     path: &Path,
     promised: Option<&Snapshot>,
     depth: Depth,
+    now: Timestamp,
     progress: &(dyn Fn(u64) + Sync),
     found: &mut Verification,
 ) -> Result<Option<(u64, String)>> {
@@ -70,6 +85,7 @@ fn look(
     let Some(archive) = archive.filter(|_| ours) else {
         let foreign = Foreign::open(path, progress)?;
         found.depth = "stream".into();
+        found.sample = None;
         found.files = foreign.files();
         found.bytes = foreign.bytes;
         found.warnings.push("no digests in it: it reads to its end, which does not prove that nobody changed it".into());
@@ -100,11 +116,31 @@ fn look(
     } else if before.as_ref().is_some_and(|hex| *hex != digest) {
         found.damage.push(says("its index is not the one that was verified here before"));
     }
-    let (files, bytes) = index.totals();
+    let whole = match index.head.base.is_some().then(|| archive.complete(index.clone())).transpose() {
+        Ok(whole) => whole,
+        Err(Error::Archive { why, .. }) => {
+            found.damage.push(Damage { path: RecordPath::new("<base>"), what: "base".into(), why: Some(why) });
+            None
+        }
+        Err(e) => return Err(e),
+    };
+    let (files, bytes) = whole.as_ref().unwrap_or(&index).totals();
     found.files = files;
-    if depth == Depth::Data {
-        found.damage.extend(archive.verify(&index, true, progress)?);
-        found.bytes = bytes;
+    match depth {
+        Depth::Index => {}
+        Depth::Data => {
+            found.damage.extend(archive.verify(&index, progress)?);
+            if let Some(whole) = &whole {
+                found.damage.extend(archive.verify_base(whole, progress)?);
+            }
+            found.bytes = bytes;
+        }
+        Depth::Sample(share) => {
+            let day = now.as_second().div_euclid(86_400);
+            let sampled = archive.verify_sample(whole.as_ref().unwrap_or(&index), share, day, progress)?;
+            found.damage.extend(sampled.damage);
+            (found.files, found.bytes) = (sampled.files, sampled.bytes);
+        }
     }
     Ok(Some((archive.length(), before.unwrap_or(digest))))
 }

@@ -370,12 +370,12 @@ fn verification(time: Cell, body: &Verification) -> Row {
     below.extend(body.warnings.iter().map(|warning| vec![styled("warning", DOUBT), cell(visible(warning))]));
     below.extend(body.error.iter().map(|error| vec![styled("error", BAD), cell(visible(error))]));
     Row {
-        columns: &[("TIME (UTC)", 19), ("ID", 6), ("RESULT", 11), ("DEPTH", 6), ("FILES", -7), ("SIZE", -8), ("TOOK", -7), ("ARCHIVE", 0)],
+        columns: &[("TIME (UTC)", 19), ("ID", 6), ("RESULT", 11), ("DEPTH", 8), ("FILES", -7), ("SIZE", -8), ("TOOK", -7), ("ARCHIVE", 0)],
         cells: vec![
             time,
             styled(id6(&body.snapshot), HEAD),
             answer(body.ok, "ok", "damaged", "cannot tell"),
-            cell(visible(&body.depth)),
+            cell(body.sample.map_or_else(|| visible(&body.depth), |share| format!("{:.3}%", share * 100.0).replace(".000%", "%"))),
             cell(body.files.to_string()),
             cell(size(body.bytes)),
             cell(millis(body.took_ms)),

@@ -26,6 +26,9 @@ pub struct Args {
     /// List the entries of each snapshot too, those that match GLOB
     #[arg(long, value_name = "GLOB", num_args = 0..=1, default_missing_value = "**")]
     pub files: Option<String>,
+    /// Say what changed from snapshot A to snapshot B instead; with --files=GLOB in those paths only
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["selectors", "kind", "before", "after", "good"])]
+    pub diff: Option<Vec<String>>,
     #[command(flatten)]
     pub common: Common,
 }

@@ -1,9 +1,10 @@
 //! eco-ls: what is in the store, newest first.
 mod args;
+mod diff;
 
 use args::Args;
 use eco::error::{Error, Exit};
-use eco::scope::Patterns;
+use eco::scope::{Patterns, Scopes};
 use eco::store::{self, Store};
 use eco::time::parse_instant;
 use eco::tool::{self, Tool};
@@ -16,12 +17,16 @@ fn main() -> ExitCode {
         let (before, after) = (instant(&args.before)?, instant(&args.after)?);
         let patterns = args.files.as_ref().map(|glob| Patterns::new(&[glob]).map_err(Error::Usage)).transpose()?;
         let (from_stdin, selectors): (Vec<String>, Vec<String>) = args.selectors.into_iter().partition(|s| s == "-");
-        let store = match tool.config() {
-            Ok(config) => Store::new(config.store()?, &config.name),
+        let named = args.diff.as_ref().unwrap_or(&selectors);
+        let (store, scopes) = match tool.config() {
+            Ok(config) => (Store::new(config.store()?, &config.name), config.scopes),
             // A path needs no store to be found in.
-            Err(_) if !selectors.is_empty() && selectors.iter().all(|s| store::is_path(s)) => Store::new(".".as_ref(), ""),
+            Err(_) if !named.is_empty() && named.iter().all(|s| store::is_path(s)) => (Store::new(".".as_ref(), ""), Scopes::default()),
             Err(e) => return Err(e.into()),
         };
+        if let Some(two) = &args.diff {
+            return Ok(diff::compare(tool, &store, &scopes, two, patterns.as_ref())?.into());
+        }
         if !from_stdin.is_empty() {
             tool.open_input("leave the - out to list the store only")?;
             while tool.read()?.is_some() {}
@@ -48,6 +53,11 @@ fn main() -> ExitCode {
         });
         for stored in &found {
             tool.emit_at(&stored.stamp, stored.snapshot.clone())?;
+            if let Some(lacks) = &stored.lacks {
+                tool.error(&format!("{}: {lacks}", stored.path.display()));
+                exit = exit.and(Exit::Unfinished);
+                continue;
+            }
             if let Some(patterns) = &patterns {
                 for entry in store::entries(stored, |path| patterns.match_path(path))? {
                     tool.emit_at(&stored.stamp, entry)?;

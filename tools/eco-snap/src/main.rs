@@ -5,6 +5,7 @@ use anyhow::Context;
 use args::Args;
 use eco::record::Record;
 use eco::scope::{absorb, check_root};
+use eco::service::Quiesce;
 use eco::store::{Mode, Store, Taking, take};
 use eco::tool::{self, Tool};
 use eco::verdict::Verdict;
@@ -36,13 +37,15 @@ fn main() -> ExitCode {
         tool.changes_something()?;
         let store = Store::new(config.store().or_else(|e| args.output.as_deref().map(eco::disk::parent).ok_or(e))?, &config.name);
         let daily = args.kind == "daily" && !args.full && args.output.is_none();
+        let (id, stop) = (tool.new_id(), tool.stop_flag());
+        let quiesce = Quiesce::new(config.service(), config.hooks.clone(), &id, &stop);
         let taking = Taking {
             base: &config.root,
             roots,
             scopes: &config.scopes,
             rules: &config.capture,
             kind: &args.kind,
-            id: tool.new_id(),
+            id,
             time: tool.now(),
             host: tool.stamp(tool.now()).host,
             health,
@@ -50,12 +53,16 @@ fn main() -> ExitCode {
             mode: if args.differential || daily { Mode::Differential } else { Mode::Full },
             level: args.level,
             rehash: args.rehash,
+            quiet: Some(&quiesce),
         };
         let clock = std::time::Instant::now();
         let progress = tool.progress("reading");
-        let taken = take(&store, taking, &|bytes| progress.add(bytes), &tool.stop_flag()).context("no snapshot was taken")?;
+        let taken = take(&store, taking, &|bytes| progress.add(bytes), &stop).context("no snapshot was taken");
         drop(progress);
+        let disturbed = quiesce.failure().inspect(|why| tool.error(why)).is_some();
+        let taken = taken?;
         let mut snapshot = taken.stored.snapshot;
+        snapshot.quiesced_ms = quiesce.took_ms();
         snapshot.took_ms = Some(clock.elapsed().as_millis() as u64);
         let unstable = snapshot.unstable.len();
         tool.emit_at(&taken.stored.stamp, snapshot)?;
@@ -70,8 +77,8 @@ fn main() -> ExitCode {
         }
         if unstable > 0 {
             tool.error(&format!("{unstable} files kept changing while they were read; the record names them"));
-            return Ok(Verdict::Unknown);
         }
-        Ok(Verdict::Yes)
+        // It is there, and somebody has to look all the same.
+        Ok(if unstable > 0 || disturbed { Verdict::Unknown } else { Verdict::Yes })
     })
 }

@@ -1,8 +1,10 @@
 //! The words of eco-verify.
 
 use clap::{Parser, ValueEnum};
+use eco::error::{Error, Result};
 use eco::store;
 use eco::tool::{Common, Words};
+use std::path::PathBuf;
 
 /// Re-hash the archives that `snapshot` records point to, and add `verification` records
 #[derive(Parser)]
@@ -14,6 +16,12 @@ pub struct Args {
     /// How deep to look
     #[arg(long, value_enum, default_value_t = Depth::Data)]
     pub depth: Depth,
+    /// Read only this share of the content, as in 10%; another part each day
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "live")]
+    pub sample: Option<f64>,
+    /// Where to restore it for --depth restored; a private folder is made there and removed [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
     /// Compare the live tree with the snapshot instead, one `difference` record a path
     #[arg(long, conflicts_with = "depth")]
     pub live: bool,
@@ -31,15 +39,29 @@ pub enum Depth {
     Index,
     /// Every byte against its digest, every header against the index
     Data,
+    /// And all of it restored into a private folder and compared
+    Restored,
 }
 
-impl From<Depth> for store::Depth {
-    fn from(depth: Depth) -> store::Depth {
-        match depth {
-            Depth::Index => store::Depth::Index,
-            Depth::Data => store::Depth::Data,
+impl Args {
+    /// What of the archive is looked at.
+    pub fn depth(&self) -> Result<store::Depth> {
+        match (self.depth, self.sample) {
+            (Depth::Data, Some(share)) => Ok(store::Depth::Sample(share)),
+            (_, Some(_)) => Err(Error::Usage("--sample goes with --depth data only: an index is read in full, and so is what is restored".into())),
+            (Depth::Index, None) => Ok(store::Depth::Index),
+            // The archive first: what is damaged is not restored.
+            (Depth::Data | Depth::Restored, None) => Ok(store::Depth::Data),
         }
     }
+}
+
+/// `10%` is 0.1.
+fn share(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+    // To six digits, so that records do not show how a computer divides by a hundred.
+    let share = percent.map(|percent| (percent * 1e4).round() / 1e6).filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "a share of the content is written like 10%, above 0% and up to 100%".into())
 }
 
 impl Words for Args {

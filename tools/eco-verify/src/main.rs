@@ -1,11 +1,12 @@
 //! eco-verify: whether archives still hold what was captured, or how the live tree differs from them.
 mod args;
+mod live;
 
-use args::Args;
+use args::{Args, Depth};
 use eco::config::Config;
 use eco::error::Error;
 use eco::record::{Record, Snapshot};
-use eco::store::{self, Store, Stored};
+use eco::store::{self, Store};
 use eco::tool::{self, Tool};
 use eco::verdict::Verdict;
 use std::path::PathBuf;
@@ -52,35 +53,29 @@ fn main() -> ExitCode {
 }
 
 fn examine(args: &Args, tool: &mut Tool, config: Option<&Config>, path: PathBuf, promised: Option<&Snapshot>) -> anyhow::Result<Verdict> {
+    if let (true, Some(config)) = (args.live, config) {
+        return live::compare(tool, config, &path);
+    }
     let clock = std::time::Instant::now();
     let progress = tool.progress("reading");
-    if let (true, Some(config)) = (args.live, config) {
-        let stored = Stored::open(&path)?;
-        let scratch = tool.scratch()?;
-        let found =
-            store::compare_live(&stored, config.root.as_path(), &config.scopes, &config.capture, scratch.path(), &|bytes| progress.add(bytes))?;
-        drop(progress);
-        for difference in &found.differences {
-            tool.emit(difference.clone())?;
-        }
-        tool.say(&format!(
-            "{} paths are the same, {} differ, {} preserved or excluded ones were not compared",
-            found.same,
-            found.differences.len(),
-            found.aside
-        ));
-        return Ok(Verdict::from(found.differences.is_empty()));
+    let (mut found, mut noted) = store::verify(&path, promised, args.depth()?, tool.now(), &|bytes| progress.add(bytes));
+    if args.depth == Depth::Restored && found.ok == Some(true) {
+        tool.catch_signals()?;
+        let scratch = args.scratch.as_ref().map_or_else(|| tool.scratch(), |folder| tool.scratch_in(folder))?;
+        noted = store::rehearse(&path, &mut found, scratch.path(), tool.now(), &|bytes| progress.add(bytes), &tool.stop_flag());
     }
-    let (mut found, noted) = store::verify(&path, promised, args.depth.into(), tool.now(), &|bytes| progress.add(bytes));
     drop(progress);
     found.took_ms = clock.elapsed().as_millis() as u64;
     if let Err(e) = noted {
         tool.detail(&format!("the verdict could not be left beside the archive: {e}"));
     }
-    if let Some(error) = &found.error {
+    if let Some(error) = found.error.as_ref().filter(|_| !tool.asked_to_stop()) {
         tool.error(error);
     }
     let verdict = Verdict::from(&found);
     tool.emit(found)?;
+    if tool.asked_to_stop() {
+        return Err(Error::Interrupted("what was restored is removed".into()).into());
+    }
     Ok(verdict)
 }

@@ -87,7 +87,7 @@ fn an_entry_reads_like_a_listing() {
 #[test]
 fn a_verification_names_every_damage_below_it() {
     let shown = example("verification");
-    assert!(shown.contains("2a91b7  damaged      data       8079   513 MiB   410 ms  /backups/"), "{shown}");
+    assert!(shown.contains("2a91b7  damaged      data         8079   513 MiB   410 ms  /backups/"), "{shown}");
     assert!(shown.contains("    damaged    data/a.db: digest\n"), "{shown}");
     assert!(example("difference").contains("2a91b7  metadata  config/limits.yaml (mode, mtime)"));
 }
