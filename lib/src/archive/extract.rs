@@ -4,7 +4,7 @@
 
 use super::index::{Entry, Index};
 use super::{Archive, Foreign, on_all_cores};
-use crate::disk;
+use crate::disk::{self, Near};
 use crate::error::{Error, Named, Result};
 use crate::tree::{Kind, Meta};
 use nix::unistd::{Group, User};
@@ -126,7 +126,8 @@ pub fn extract(
     }
     for (from, to) in links {
         let full = into.join(to);
-        sys::linkat(&dir, from, &dir, to, AtFlags::empty()).named("create the hard link", &full)?;
+        let (from, to) = (target.reach(from)?, target.reach(to)?);
+        sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()).named("create the hard link", &full)?;
     }
     for entry in &entries {
         target.other(entry)?;
@@ -146,10 +147,14 @@ fn folders(target: &Target<'_>, entries: &[&Entry]) -> Result<()> {
     let mut made: HashSet<&Path> = HashSet::new();
     for entry in entries {
         let itself = (entry.node.kind == Kind::Dir).then_some(entry.node.path.as_path());
-        let above: Vec<&Path> = entry.node.path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).collect();
+        // Where one is made, those above it are too: a deep tree would take forever if each were asked.
+        let above = entry.node.path.ancestors().skip(1).take_while(|p| !p.as_os_str().is_empty() && !made.contains(p));
+        let above: Vec<&Path> = above.collect();
         for folder in above.into_iter().rev().chain(itself) {
             if made.insert(folder) {
-                sys::mkdirat(target.dir, folder, Mode::from_raw_mode(0o700)).named("create the folder", target.into.join(folder))?;
+                let near = target.reach(folder)?;
+                let private = Mode::from_raw_mode(0o700);
+                sys::mkdirat(near.dir(), near.path, private).named("create the folder", target.into.join(folder))?;
             }
         }
     }
@@ -164,6 +169,11 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// A path of the new tree as the system's calls take it.
+    fn reach<'a>(&'a self, path: &'a Path) -> Result<Near<'a>> {
+        disk::reach(self.dir.as_fd(), path).named("open the folder of", self.into.join(path))
+    }
+
     /// Creates a file; `fill` is given what takes its content, piece by piece.
     fn file(
         &self,
@@ -187,9 +197,10 @@ impl Target<'_> {
     fn other(&self, entry: &Entry) -> Result<()> {
         let (path, meta) = (&entry.node.path, &entry.node.meta);
         let full = self.into.join(path);
-        let node = |kind, device| sys::mknodat(self.dir, path, kind, Mode::from_raw_mode(0o600), device);
+        let near = self.reach(path)?;
+        let node = |kind, device| sys::mknodat(near.dir(), near.path, kind, Mode::from_raw_mode(0o600), device);
         match &entry.node.kind {
-            Kind::Symlink { target } => sys::symlinkat(target.as_os_str(), self.dir, path).named("create the link", &full)?,
+            Kind::Symlink { target } => sys::symlinkat(target.as_os_str(), near.dir(), near.path).named("create the link", &full)?,
             Kind::Fifo => node(sys::FileType::Fifo, 0).named("create the pipe", &full)?,
             Kind::Char { major, minor } | Kind::Block { major, minor } => {
                 let kind = if matches!(entry.node.kind, Kind::Char { .. }) { sys::FileType::CharacterDevice } else { sys::FileType::BlockDevice };
@@ -204,16 +215,17 @@ impl Target<'_> {
             _ => return Ok(()),
         }
         let (uid, gid) = self.owners.of(meta);
-        let owned = sys::chownat(self.dir, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
+        let owned = sys::chownat(near.dir(), near.path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
         self.owned(owned, path, &full, meta)?;
         if !matches!(entry.node.kind, Kind::Symlink { .. }) {
-            sys::chmodat(self.dir, path, Mode::from_raw_mode(meta.mode), AtFlags::empty()).named("set the permissions of", &full)?;
+            sys::chmodat(near.dir(), near.path, Mode::from_raw_mode(meta.mode), AtFlags::empty()).named("set the permissions of", &full)?;
         }
+        let way = disk::way_to(near.dir(), near.path).unwrap_or_else(|| full.clone());
         for (name, value) in &meta.xattrs {
-            let set = sys::lsetxattr(&full, OsStr::from_bytes(name), value, XattrFlags::empty());
+            let set = sys::lsetxattr(&way, OsStr::from_bytes(name), value, XattrFlags::empty());
             self.attribute(set, path, name);
         }
-        disk::set_mtime(self.dir.as_fd(), path, meta.mtime).named("set the time of", &full)
+        disk::set_mtime(near.dir(), near.path, meta.mtime).named("set the time of", &full)
     }
 
     /// Owner, then permissions (changing the owner clears set-id bits), then attributes, then times.

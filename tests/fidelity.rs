@@ -1,0 +1,128 @@
+//! Trees that are hard to capture: what comes back must be what was there.
+
+use crate::harness::World;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, fsetxattr, mkdirat, openat, readlinkat, statat, symlinkat, utimensat};
+use rustix::fs::{Timespec, Timestamps, XattrFlags};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+fn open(path: &Path) -> OwnedFd {
+    rustix::fs::open(path, FOLDER, Mode::empty()).unwrap()
+}
+
+/// A file with two names, a link and a pipe.
+fn fill(folder: &OwnedFd, depth: usize) {
+    let file = openat(folder, "file", OFlags::CREATE | OFlags::WRONLY, Mode::from_raw_mode(0o640)).unwrap();
+    let _ = fsetxattr(&file, "user.depth", depth.to_string().as_bytes(), XattrFlags::empty());
+    File::from(file).write_all(format!("{depth} levels down").as_bytes()).unwrap();
+    rustix::fs::linkat(folder, "file", folder, "same", AtFlags::empty()).unwrap();
+    rustix::fs::mknodat(folder, "pipe", FileType::Fifo, Mode::RUSR, 0).unwrap();
+    symlinkat("file", folder, "link").unwrap();
+    let time = Timespec { tv_sec: 1_600_000_000 + depth as i64, tv_nsec: 7 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    for name in ["file", "pipe", "link"] {
+        utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    }
+}
+
+/// Folders in folders below `at`, every eighth with something in it.
+fn dig(at: OwnedFd, names: impl Iterator<Item = String>) {
+    let mut here = at;
+    for (depth, name) in names.enumerate() {
+        mkdirat(&here, &name, Mode::RWXU).unwrap();
+        let below = openat(&here, &name, FOLDER, Mode::empty()).unwrap();
+        // Where the filesystem has no attributes, both sides are without.
+        let _ = fsetxattr(&below, "user.depth", depth.to_string().as_bytes(), XattrFlags::empty());
+        if depth % 8 == 0 {
+            fill(&below, depth);
+        }
+        here = below;
+    }
+}
+
+/// What is below a folder in which no folder holds two others, one line for each name.
+fn descend(top: OwnedFd) -> Vec<String> {
+    let (mut seen, mut here, mut depth) = (Vec::new(), Some(top), 0);
+    while let Some(folder) = here.take() {
+        let mut names: Vec<OsString> = Dir::read_from(&folder)
+            .unwrap()
+            .map(|entry| OsString::from_vec(entry.unwrap().file_name().to_bytes().to_vec()))
+            .filter(|name| name != "." && name != "..")
+            .collect();
+        names.sort();
+        for name in names {
+            let stat = statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+            let content = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => {
+                    let below = openat(&folder, &name, FOLDER, Mode::empty()).unwrap();
+                    let told = attribute(&below);
+                    here = Some(below);
+                    told
+                }
+                FileType::Symlink => format!("{:?}", readlinkat(&folder, &name, Vec::new()).unwrap()),
+                FileType::RegularFile => {
+                    let mut file = File::from(openat(&folder, &name, OFlags::RDONLY, Mode::empty()).unwrap());
+                    let mut content = String::new();
+                    file.read_to_string(&mut content).unwrap();
+                    content + &attribute(&file)
+                }
+                _ => String::new(),
+            };
+            seen.push(format!("{depth} {name:?} {} {content}", metadata(&stat)));
+        }
+        depth += 1;
+    }
+    seen
+}
+
+fn metadata(stat: &Stat) -> String {
+    let links = if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile { stat.st_nlink } else { 0 };
+    format!("{:o} {} {}.{} links {links}", stat.st_mode, stat.st_uid, stat.st_mtime, stat.st_mtime_nsec)
+}
+
+fn attribute(file: impl std::os::fd::AsFd) -> String {
+    let mut value = [0; 16];
+    fgetxattr(file, "user.depth", &mut value).map_or(String::new(), |length| String::from_utf8_lossy(&value[..length]).into_owned())
+}
+
+/// Captured, verified beside the live tree and restored with few open files: the copy is the same.
+fn survives(names: impl Iterator<Item = String>) {
+    let world = World::new();
+    world.write("data/first", "x").write("config/settings", "y");
+    dig(open(&world.path("data")), names);
+    let before = descend(open(&world.path("data")));
+    let out = world.folder().join("out");
+    let few = |words: &str| {
+        let program = words.split(' ').next().unwrap();
+        let words = words.replacen(program, &format!("exec {}", crate::harness::program(program).display()), 1);
+        world.run("sh").args(["-c", &format!("ulimit -n 128; {words}")])
+    };
+    few("eco-snap").exits(0);
+    let record = few("eco-ls").exits(0).stdout;
+    few("eco-verify").stdin(&record).exits(0);
+    few("eco-verify --live").stdin(&record).exits(0);
+    few(&format!("eco-restore latest --target {}", out.display())).exits(0);
+    let after = descend(open(&out.join("data")));
+    assert_eq!(before.len(), after.len());
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before, after);
+    }
+    // The harness removes its folder by recursion.
+    world.run("rm").args(["-rf"]).arg(world.path("data")).arg(&out).exits(0);
+}
+
+#[test]
+fn paths_longer_than_the_system_takes_come_back() {
+    survives((0..25).map(|depth| format!("{depth:0200}")));
+}
+
+#[test]
+fn folders_deeper_than_there_are_descriptors_come_back() {
+    survives((0..1500).map(|depth| format!("d{depth}")));
+}
