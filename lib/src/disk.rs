@@ -4,7 +4,7 @@
 #![allow(clippy::unnecessary_cast, reason = "on other platforms the fields of a stat have other types")]
 
 use crate::error::{Error, Named, Result};
-use crate::tree::{Identity, Kind, Meta, Mtime, Node, Xattr};
+use crate::tree::{Hole, Identity, Kind, Meta, Mtime, Node, Xattr};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -274,6 +274,43 @@ fn read_xattrs(
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// A file with more holes than this is as good as one without: the map would be longer than what it saves.
+pub const MOST_HOLES: usize = 100_000;
+
+/// The holes of an open file of this size, in order, as the filesystem tells them: a hint, and none where it makes no sense. Moves the
+/// position.
+pub fn holes(file: &File, size: u64) -> Vec<Hole> {
+    find_holes(file, size).unwrap_or_default()
+}
+
+#[cfg(target_os = "linux")]
+fn find_holes(file: &File, size: u64) -> Option<Vec<Hole>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < size {
+        let data = match sys::seek(file, sys::SeekFrom::Data(at)) {
+            // No more data behind it.
+            Err(Errno::NXIO) => size,
+            other => other.ok()?.min(size),
+        };
+        if data > at {
+            found.push((at, data - at));
+        }
+        if data < at || found.len() > MOST_HOLES {
+            return None;
+        }
+        if data == size {
+            break;
+        }
+        at = sys::seek(file, sys::SeekFrom::Hole(data)).ok().filter(|hole| *hole > data)?;
+    }
+    Some(found)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn find_holes(_: &File, _: u64) -> Option<Vec<Hole>> {
+    None
 }
 
 /// Replaces a file with these bytes so that after a power cut it holds either the old or the new ones: hidden temporary, flush,

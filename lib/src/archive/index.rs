@@ -1,10 +1,11 @@
 //! The index: every entry with its metadata, where its content lies, and what it must hash to. JSON in eStargz's words; what
 //! those cannot say is in an object `eco`, per entry and for the whole.
 
+use crate::disk::MOST_HOLES;
 use crate::record::Snapshot;
 use crate::scope::check_plain;
 use crate::time::Timestamp;
-use crate::tree::{Digest, Identity, Kind, Meta, Mtime, Node};
+use crate::tree::{Digest, Hole, Identity, Kind, Meta, Mtime, Node};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -83,6 +84,15 @@ pub struct Entry {
     pub identity: Option<Identity>,
     /// For a database that was copied through SQLite: the digest without the counters that every copy changes.
     pub sqlite: Option<Digest>,
+    /// Where it had holes, in order. A hint for whoever writes it again; the content is in the pieces, zeros and all.
+    pub holes: Vec<Hole>,
+}
+
+impl Entry {
+    /// Bytes of content that are not in holes.
+    pub fn solid_bytes(&self) -> u64 {
+        self.node.kind.size().saturating_sub(self.holes.iter().map(|(_, length)| length).sum())
+    }
 }
 
 /// Everything an archive holds, in the order in which it lies there.
@@ -155,6 +165,8 @@ struct Own {
     ctime_ns: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sqlite: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holes: Vec<Hole>,
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -236,6 +248,7 @@ impl Index {
         }
         own.path_b64 = path.to_str().is_none().then(|| BASE64_STANDARD.encode(path.as_os_str().as_bytes()));
         own.sqlite = entry.sqlite.as_ref().map(sha256);
+        own.holes.clone_from(&entry.holes);
         let modtime = Timestamp::new(meta.mtime.seconds, meta.mtime.nanos as i32).ok();
         own.mtime = modtime.is_none().then_some((meta.mtime.seconds, meta.mtime.nanos));
         let mut toc = Toc {
@@ -421,7 +434,7 @@ impl Seen {
         Ok(())
     }
 
-    fn entry(&mut self, toc: Toc) -> Result<Entry, String> {
+    fn entry(&mut self, mut toc: Toc) -> Result<Entry, String> {
         let top = self.head.as_ref().map(|head| head.top.clone()).ok_or("an entry before the head")?;
         let decode = |b64: &str| BASE64_STANDARD.decode(b64).map(OsString::from_vec).map_err(|_| "bytes that are not base64".to_owned());
         let below = |name: &str| -> Result<PathBuf, String> {
@@ -470,6 +483,8 @@ impl Seen {
         let identity = own.and_then(|own| Some(Identity { dev: own.dev?, ino: own.ino?, ctime_ns: own.ctime_ns? }));
         let sqlite = own.and_then(|own| own.sqlite.as_deref()).map(from_sha256).transpose()?;
         let digest = toc.digest.as_deref().map(from_sha256).transpose()?;
+        let holes = toc.eco.as_mut().map(|own| std::mem::take(&mut own.holes)).unwrap_or_default();
+        check_holes(&holes, kind.size())?;
         let (mode, uid, gid) = (toc.mode & 0o7777, toc.uid, toc.gid);
         let (user, group) = (self.share(toc.user_name), self.share(toc.group_name));
         Ok(Entry {
@@ -478,8 +493,21 @@ impl Seen {
             chunks: start..end,
             identity,
             sqlite,
+            holes,
         })
     }
+}
+
+/// Holes stand in order, apart from each other and within their file.
+fn check_holes(holes: &[Hole], size: u64) -> Result<(), String> {
+    let mut end = 0;
+    for (offset, length) in holes {
+        if *offset < end || *length == 0 || length.checked_add(*offset).is_none_or(|end| end > size) {
+            return Err(format!("a hole of {length} bytes at {offset}, which cannot be in a file of {size}"));
+        }
+        end = offset + length;
+    }
+    if holes.len() > MOST_HOLES { Err(format!("{} holes", holes.len())) } else { Ok(()) }
 }
 
 /// The piece that an index entry describes; `rest` is what its file still lacks.
@@ -567,12 +595,34 @@ mod tests {
     use super::*;
     use crate::digest;
 
+    #[test]
+    fn holes_are_believed_only_within_their_file_and_in_order() {
+        let with = |holes: &[Hole]| {
+            let mut index = sample();
+            index.entries[2].holes = holes.to_vec();
+            Index::read(json(&index).as_bytes(), 9000).map(|read| assert_eq!(read, index))
+        };
+        let size = CHUNK as u64 + 10;
+        with(&[(0, 4096), (8192, size - 8192)]).unwrap();
+        with(&[(0, size)]).unwrap();
+        for wrong in [&[(0, size + 1)][..], &[(4096, 0)], &[(u64::MAX, 2)], &[(4096, 4096), (0, 4096)], &[(0, 4096), (4095, 2)]] {
+            assert!(with(wrong).unwrap_err().contains("a hole of"), "{wrong:?}");
+        }
+    }
+
     fn sample() -> Index {
         let meta = |mode| Meta { mode, uid: 1, gid: 2, user: Some("u".into()), mtime: Mtime { seconds: -2, nanos: 500_000_000 }, ..Meta::default() };
         let entry = |path: &[u8], kind, chunks: Range<u32>| {
             let digest = matches!(kind, Kind::File { .. }).then(|| digest::of(path));
             let identity = Some(Identity { dev: 5, ino: 9, ctime_ns: 1_700_000_000_000_000_001 });
-            Entry { node: Node { path: OsString::from_vec(path.to_vec()).into(), kind, meta: meta(0o4755) }, digest, chunks, identity, sqlite: None }
+            Entry {
+                node: Node { path: OsString::from_vec(path.to_vec()).into(), kind, meta: meta(0o4755) },
+                digest,
+                chunks,
+                identity,
+                sqlite: None,
+                holes: Vec::new(),
+            }
         };
         let chunk = |offset, size| Chunk { offset, size, digest: digest::of(b"x") };
         Index {

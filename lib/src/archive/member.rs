@@ -1,5 +1,8 @@
 //! Single gzip members, compressed and inflated as whole blocks.
 
+use super::{CHUNK, ZEROS};
+use crate::digest;
+use crate::tree::Digest;
 use libdeflater::{CompressionLvl, Compressor};
 use std::ptr::NonNull;
 
@@ -11,6 +14,8 @@ pub(super) struct Packer {
     compressor: Compressor,
     quick: Compressor,
     stored: Compressor,
+    /// The member that a whole piece of zeros becomes, and their digest: a file may hold gigabytes of them.
+    zeros: Option<(Vec<u8>, Digest)>,
 }
 
 /// How much of a block is tried at the quickest level, to see whether searching for repetitions is worth the time.
@@ -20,7 +25,7 @@ impl Packer {
     /// With a level from 0 (stored) to 12; others mean the codec's default.
     pub(super) fn new(level: i32) -> Packer {
         let compressor = |level| Compressor::new(CompressionLvl::new(level).unwrap_or_default());
-        Packer { compressor: compressor(level), quick: compressor(level.min(1)), stored: compressor(0) }
+        Packer { compressor: compressor(level), quick: compressor(level.min(1)), stored: compressor(0), zeros: None }
     }
 
     /// Appends a member that holds `block`. A block that does not shrink is stored. One that hardly does, such as packed numbers,
@@ -40,6 +45,22 @@ impl Packer {
             to.truncate(start);
             Packer::append(&mut self.stored, block, to);
         }
+    }
+
+    /// Appends a member that holds a piece of content, and tells the piece's digest.
+    pub(super) fn pack_content(&mut self, piece: &[u8], to: &mut Vec<u8>) -> Digest {
+        if piece.len() != CHUNK || piece != ZEROS {
+            self.pack(piece, to);
+            return digest::of(piece);
+        }
+        let (member, digest) = self.zeros.take().unwrap_or_else(|| {
+            let mut member = Vec::new();
+            self.pack(piece, &mut member);
+            (member, digest::of(piece))
+        });
+        to.extend_from_slice(&member);
+        self.zeros = Some((member, digest));
+        digest
     }
 
     fn append(with: &mut Compressor, block: &[u8], to: &mut Vec<u8>) {
@@ -148,6 +169,17 @@ mod tests {
         assert_eq!(unpacker.unpack(&packed, 6, &mut out), None);
         packed[first - 3] ^= 1;
         assert_eq!(unpacker.unpack(&packed, 5, &mut out), None);
+    }
+
+    #[test]
+    fn a_piece_of_zeros_is_packed_once_and_copied_after_that() {
+        let mut packer = Packer::new(4);
+        let (mut first, mut second, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+        assert_eq!(packer.pack_content(&ZEROS, &mut first), digest::of(&ZEROS));
+        assert_eq!(packer.pack_content(&ZEROS, &mut second), digest::of(&ZEROS));
+        packer.pack(&ZEROS, &mut plain);
+        assert!(first == second && first == plain && first.len() < 1100);
+        assert_eq!(packer.pack_content(&ZEROS[1..], &mut second), digest::of(&ZEROS[1..]));
     }
 
     #[test]

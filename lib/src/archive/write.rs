@@ -166,8 +166,8 @@ impl Event {
                 Done::Member(member)
             }
             Event::Content(bytes) => {
-                packer.pack(&bytes, &mut member);
-                Done::Content { member, size: bytes.len() as u32, digest: digest::of(&bytes) }
+                let digest = packer.pack_content(&bytes, &mut member);
+                Done::Content { member, size: bytes.len() as u32, digest }
             }
             other => Done::Other(other),
         }
@@ -274,7 +274,7 @@ impl Reader<'_> {
                     }
                 }
             } else {
-                self.begin(found, None)?;
+                self.begin(entry(found, None))?;
             }
         }
         self.headers()?;
@@ -305,6 +305,11 @@ impl Reader<'_> {
             found.node.meta = crate::tree::Meta { user: meta.user, group: meta.group, xattrs: meta.xattrs, ..now.meta };
             found.identity = identity;
         }
+        let mut holes = Vec::new();
+        if copy.is_none() && (before.st_blocks as u64).saturating_mul(512) < size {
+            holes = disk::holes(&file, size);
+            file.rewind().named("read", full)?;
+        }
         let unchanged = |file: &File| -> Result<bool> {
             let after = rustix::fs::fstat(file).named("look at", full)?;
             Ok(after.st_size == before.st_size && disk::identity(&after) == disk::identity(&before))
@@ -322,7 +327,8 @@ impl Reader<'_> {
             content.truncate(CHUNK);
             let size = content.len() as u64;
             found.node.kind = Kind::File { size };
-            self.begin(found, sqlite)?;
+            holes.retain(|(offset, length)| offset + length <= size);
+            self.begin(Entry { holes, ..entry(found, sqlite) })?;
             if !content.is_empty() {
                 self.content(content)?;
                 self.pending.resize(header::padding(size), 0);
@@ -333,7 +339,7 @@ impl Reader<'_> {
         let before_this = self.pending.clone();
         found.node.kind = Kind::File { size };
         self.send(Event::Mark, 0)?;
-        self.begin(found, sqlite)?;
+        self.begin(Entry { holes, ..entry(found, sqlite) })?;
         let mut hasher = Hasher::default();
         let mut left = size;
         let mut whole = true;
@@ -363,12 +369,12 @@ impl Reader<'_> {
     }
 
     /// Sends an entry; its headers wait for the next content, but never in such numbers that they fill the memory.
-    fn begin(&mut self, found: Found, sqlite: Option<Digest>) -> Result<()> {
+    fn begin(&mut self, entry: Entry) -> Result<()> {
         if self.pending.len() >= header::TOGETHER {
             self.headers()?;
         }
-        header::encode(self.top, &found.node, &mut self.pending);
-        self.send(Event::Entry(Box::new(entry(found, sqlite))), 0)
+        header::encode(self.top, &entry.node, &mut self.pending);
+        self.send(Event::Entry(Box::new(entry)), 0)
     }
 
     /// Sends the waiting headers.
@@ -407,7 +413,7 @@ impl Reader<'_> {
 }
 
 fn entry(found: Found, sqlite: Option<Digest>) -> Entry {
-    Entry { node: found.node, digest: None, chunks: 0..0, identity: Some(found.identity), sqlite }
+    Entry { node: found.node, digest: None, chunks: 0..0, identity: Some(found.identity), sqlite, holes: Vec::new() }
 }
 
 /// The thread that writes the archive.
