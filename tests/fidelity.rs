@@ -1,7 +1,7 @@
 //! Trees that are hard to capture: what comes back must be what was there.
 
 use crate::harness::World;
-use crate::reference_readers::noise;
+use crate::reference_readers::{is_root, noise};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, fsetxattr, mkdirat, openat, readlinkat, statat, symlinkat, utimensat};
 use rustix::fs::{Timespec, Timestamps, XattrFlags};
 use sha2::{Digest, Sha256};
@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -177,4 +177,38 @@ fn a_file_that_is_mostly_a_hole_takes_no_room_and_comes_back_with_it() {
         assert!(blocks(&is).abs_diff(blocks(&was)) <= blocks(&was) / 10, "{name}: {} blocks, {} before", blocks(&is), blocks(&was));
         assert_eq!(data(&was), data(&is), "{name}");
     }
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_counted_and_nothing_is_stored() {
+    if !is_root() {
+        return crate::harness::not_shown("files of somebody else", "only root can give files away");
+    }
+    let world = World::new();
+    for number in 0..30 {
+        world.write(format!("data/closed-{number:02}"), "secret");
+        fs::set_permissions(world.path(format!("data/closed-{number:02}")), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    world.write("data/open", "x").write("data/folder/inside", "x").write("config/settings", "y");
+    fs::set_permissions(world.path("data/folder"), fs::Permissions::from_mode(0o711)).unwrap();
+    fs::set_permissions(world.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(world.store()).unwrap();
+    std::os::unix::fs::chown(world.store(), Some(1234), Some(1234)).unwrap();
+    let stored = |world: &World| world.tree("../shop-store").names().len();
+
+    let program = world.folder().join("eco-snap");
+    fs::copy(crate::harness::program("eco-snap"), &program).unwrap();
+    let snap = || world.run(program.to_str().unwrap()).user(1234);
+    let ran = snap().exits(3).says("31 cannot be read: cannot list ").says("data/closed-18: permission denied; and 11 more").says("run it as");
+    assert!(!ran.stderr.contains("closed-19") && ran.stdout.is_empty(), "{ran}");
+    assert!(!world.tree("../shop-store").names().iter().any(|name| name.to_string_lossy().contains("tar.gz")), "{}", world.tree("../shop-store"));
+
+    // A single one is told as it is; one that is left out is in nobody's way.
+    world.config("[snapshot]\nexclude = [\"folder\", \"closed-*\"]\n").write("data/one", "x");
+    fs::set_permissions(world.path("data/one"), fs::Permissions::from_mode(0o000)).unwrap();
+    snap().exits(3).says("shop/data/one: permission denied; run it as the owner or as root, or exclude it in eco.toml");
+    let before = stored(&world);
+    fs::remove_file(world.path("data/one")).unwrap();
+    snap().exits(0);
+    assert!(stored(&world) > before);
 }

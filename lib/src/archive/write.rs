@@ -8,7 +8,7 @@ use crate::digest::{self, Hasher, Tee};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::RecordPath;
-use crate::scope::Found;
+use crate::scope::{Found, Unreadable, is_unreadable};
 use crate::tree::{Digest, Kind};
 use flate2::write::GzEncoder;
 use rustix::fs::{Mode, OFlags};
@@ -51,6 +51,8 @@ pub struct Source<'a> {
     pub entries: Vec<Found>,
     /// Databases to take from a consistent copy instead of from the tree: the copy, and the digest without its counters.
     pub copies: HashMap<PathBuf, (PathBuf, Digest)>,
+    /// What the walk could not read: then nothing is written, but what else cannot be read is found out.
+    pub unreadable: Unreadable,
 }
 
 /// What was written.
@@ -70,7 +72,8 @@ pub struct Written {
 /// Nothing is flushed to the medium yet.
 ///
 /// # Errors
-/// [`Error::Path`] for the first file that cannot be read or for the archive; [`Error::Interrupted`]. The archive is incomplete then.
+/// [`Error::Other`] naming the files that cannot be read: an archive without them would look whole; [`Error::Path`] for the archive;
+/// [`Error::Interrupted`]. The archive is incomplete then.
 pub fn write(
     to: &mut File,
     path: &Path,
@@ -236,6 +239,7 @@ enum Attempt {
 impl Reader<'_> {
     fn run(&mut self, source: Source<'_>) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         let base = disk::open_dir(source.base)?;
+        let mut unreadable = source.unreadable;
         let (mut unstable, mut vanished) = (Vec::new(), Vec::new());
         // A file with several names may lose the first one meanwhile: the next one then stands for it.
         let mut heirs: HashMap<PathBuf, PathBuf> = HashMap::new();
@@ -257,8 +261,22 @@ impl Reader<'_> {
             if let Kind::File { .. } = found.node.kind {
                 let full = source.base.join(&found.node.path);
                 let copy = source.copies.get(&found.node.path);
+                if !unreadable.is_empty() {
+                    // There will be no archive: what is left to find out is what else stands in its way.
+                    if let Err(why) = can_be_opened(&base, &found.node.path, &full) {
+                        unreadable.add(&why);
+                    }
+                    continue;
+                }
                 for attempt in 1..=TRIES {
-                    match self.file(&base, &full, found.clone(), copy, attempt == TRIES)? {
+                    let tried = self.file(&base, &full, found.clone(), copy, attempt == TRIES);
+                    if let Err(why) = tried.as_ref().map(|_| ())
+                        && is_unreadable(why)
+                    {
+                        unreadable.add(why);
+                        break;
+                    }
+                    match tried? {
                         Attempt::Done => break,
                         gone @ (Attempt::Vanished | Attempt::Replaced) => {
                             // Nor can it be an heir then.
@@ -273,10 +291,11 @@ impl Reader<'_> {
                         Attempt::Changed => {}
                     }
                 }
-            } else {
+            } else if unreadable.is_empty() {
                 self.begin(entry(found, None))?;
             }
         }
+        unreadable.check()?;
         self.headers()?;
         self.flush()?;
         Ok((unstable, vanished))
@@ -412,6 +431,12 @@ impl Reader<'_> {
     }
 }
 
+/// Whether a file is there and may not be read.
+fn can_be_opened(base: &OwnedFd, path: &Path, full: &Path) -> Result<()> {
+    let tried = disk::open_beneath(base.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).named("read", full);
+    tried.map(|_| ()).or_else(|why| if is_unreadable(&why) { Err(why) } else { Ok(()) })
+}
+
 fn entry(found: Found, sqlite: Option<Digest>) -> Entry {
     Entry { node: found.node, digest: None, chunks: 0..0, identity: Some(found.identity), sqlite, holes: Vec::new() }
 }
@@ -517,7 +542,7 @@ mod tests {
         let path = folder.path().join("a.tar.gz");
         let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let head = Head { format: FORMAT, top: "top".into(), ..Head::default() };
-        let source = Source { base, entries, copies: HashMap::new() };
+        let source = Source { base, entries, copies: HashMap::new(), unreadable: Unreadable::default() };
         write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
         let archive = Archive::open(&path).unwrap().unwrap();
         let (index, _) = archive.index().unwrap();

@@ -5,7 +5,7 @@ use crate::archive::{self, Archive, Head, Options, Source};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::Snapshot;
-use crate::scope::{CaptureRules, Patterns, Scopes, walk};
+use crate::scope::{Attributes, CaptureRules, Patterns, Scopes, SqliteMode, Step, Unreadable, Walk, Walker};
 use crate::sqlite;
 use crate::time::Timestamp;
 use rustix::fs::{FlockOperation, flock};
@@ -58,7 +58,7 @@ pub struct Taken {
 /// finished. The store is then as it was.
 pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Taken> {
     let skip = Patterns::new(&taking.rules.exclude).map_err(Error::Config)?;
-    let mut walked = walk(taking.base, &taking.roots, &skip)?;
+    let (mut walked, unreadable) = look(&taking, &skip)?;
     if walked.absent.len() == taking.roots.len() {
         let names: Vec<_> = taking.roots.iter().map(|r| r.display().to_string()).collect();
         return Err(Error::Config(format!("nothing to capture: none of the roots ({}) is in {}", names.join(", "), taking.base.display())));
@@ -79,7 +79,8 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).named("create the folder", &folder)?;
     }
     let draft = Draft::new(&folder, &stem)?;
-    let copies = sqlite::copy_databases(taking.base, &mut walked.entries, taking.rules.sqlite, &draft.scratch)?;
+    let mode = if unreadable.is_empty() { taking.rules.sqlite } else { SqliteMode::Bytes };
+    let copies = sqlite::copy_databases(taking.base, &mut walked.entries, mode, &draft.scratch)?;
     let text = |paths: &[PathBuf]| paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>();
     let head = Head {
         format: archive::FORMAT,
@@ -103,7 +104,7 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         sockets: text(&walked.sockets),
     };
     let mut file = File::options().read(true).write(true).open(&draft.path).named("open", &draft.path)?;
-    let source = Source { base: taking.base, entries: walked.entries, copies };
+    let source = Source { base: taking.base, entries: walked.entries, copies, unreadable };
     let written = archive::write(&mut file, &draft.path, head, source, taking.options, progress, stop)?;
     file.sync_all().named("flush", &draft.path)?;
 
@@ -130,6 +131,20 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     })?;
     let stored = Stored::describe(written.index.head, &path, length);
     Ok(Taken { stored, vanished: written.vanished, sockets: walked.sockets })
+}
+
+/// What there is, and what of it cannot be looked at.
+fn look(taking: &Taking<'_>, skip: &Patterns) -> Result<(Walk, Unreadable)> {
+    let (mut walked, mut unreadable) = (Walk::default(), Unreadable::default());
+    for step in Walker::new(taking.base, &taking.roots, skip, Attributes::All)? {
+        match step? {
+            Step::Found(found) => walked.entries.push(found),
+            Step::Absent(root) => walked.absent.push(root),
+            Step::Socket(path) => walked.sockets.push(path),
+            Step::Unreadable { why, .. } => unreadable.add(&why),
+        }
+    }
+    Ok((walked, unreadable))
 }
 
 /// Whether `folder`, which need not exist yet, lies in the tree at `root`, whatever links lead there.
