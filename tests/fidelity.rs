@@ -1,17 +1,18 @@
 //! Trees that are hard to capture: what comes back must be what was there.
 
-use crate::harness::World;
+use crate::harness::{Tree, World};
 use crate::reference_readers::{is_root, noise};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, fsetxattr, mkdirat, openat, readlinkat, statat, symlinkat, utimensat};
 use rustix::fs::{Timespec, Timestamps, XattrFlags};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -211,4 +212,94 @@ fn what_cannot_be_read_is_named_and_counted_and_nothing_is_stored() {
     fs::remove_file(world.path("data/one")).unwrap();
     snap().exits(0);
     assert!(stored(&world) > before);
+}
+
+/// Unpacks the latest snapshot with eco-restore and with the two tars, and hands each result to `check`.
+fn unpacked(world: &World, check: impl Fn(&str, &Path)) {
+    let archive = world.run("eco-ls").arg("latest").exits(0).only()["path"].as_str().unwrap().to_owned();
+    let out = world.folder().join("restored");
+    world.run("eco-restore").arg("latest").arg("--target").arg(&out).exits(0);
+    check("eco-restore", &out);
+    let stock: [(&str, &[&str]); 2] =
+        [("tar", &["--xattrs", "--xattrs-include=*", "--strip-components=1", "-xpzf"]), ("bsdtar", &["--strip-components=1", "-xpf"])];
+    for (program, words) in stock {
+        let out = world.folder().join(program);
+        fs::create_dir(&out).unwrap();
+        world.run(program).args(words).arg(&archive).arg("-C").arg(&out).env("LC_ALL", "C.UTF-8").exits(0);
+        check(program, &out);
+    }
+}
+
+#[test]
+fn every_byte_that_a_name_may_hold_comes_back() {
+    let world = World::new();
+    world.write("config/settings", "y").write("data/plain", "x");
+    let every: Vec<u8> = (1..=255).filter(|byte| *byte != b'/').collect();
+    for byte in &every {
+        for name in [vec![b'n', *byte], vec![*byte, b'n'], vec![*byte]] {
+            if name != b"." {
+                fs::write(world.path("data").join(OsString::from_vec(name.clone())), &name).unwrap();
+            }
+        }
+    }
+    fs::write(world.path("data").join(OsString::from_vec(every.clone())), "all").unwrap();
+    let before = world.tree("data");
+    world.run("eco-snap").exits(0);
+    world.run("eco-verify").args(["latest", "--live"]).exits(0);
+
+    let listed = world.run("eco-ls").args(["latest", "--files"]).exits(0).all("entry");
+    let mut names: Vec<PathBuf> = listed.iter().map(path_of).filter(|path| path.starts_with("data") && path != Path::new("data")).collect();
+    names.sort();
+    let there: Vec<PathBuf> = before.names().into_iter().filter(|name| name != Path::new("")).map(|name| Path::new("data").join(name)).collect();
+    assert!(names == there, "{} names are listed, {} are there", names.len(), there.len());
+
+    unpacked(&world, |program, out| {
+        let differences = before.differences(&Tree::of(&out.join("data")));
+        assert!(differences.is_empty(), "{program}:\n{}", differences.join("\n"));
+    });
+}
+
+/// The path of a record, from its bytes where there are any.
+fn path_of(record: &Value) -> PathBuf {
+    match record["path_b64"].as_str() {
+        None => record["path"].as_str().unwrap().into(),
+        Some(b64) => OsString::from_vec(base64(b64)).into(),
+    }
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    let digit = |c: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|d| *d == c);
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    for value in text.bytes().filter_map(digit) {
+        (bits, held) = (bits << 6 | value as u32, held + 6);
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn attributes_come_back_whatever_bytes_their_names_are() {
+    let world = World::new();
+    world.write("config/settings", "y").write("data/file", "x");
+    for name in [&b"user.\xff"[..], b"user.\xfe\x80 odd", b"user.\xc3\xa9", b"user.a=b", b"user.=", b"user.50%3D", b"user.%25", b"user.a%b"] {
+        for path in ["data", "data/file"] {
+            let value = [name, b"\0\xff\n="].concat();
+            if let Err(e) = rustix::fs::lsetxattr(world.path(path), OsStr::from_bytes(name), &value, XattrFlags::empty()) {
+                return crate::harness::not_shown("extended attributes", &e.to_string());
+            }
+        }
+    }
+    let before = world.tree("data");
+    world.run("eco-snap").exits(0);
+    world.run("eco-verify").args(["latest", "--live"]).exits(0);
+    unpacked(&world, |program, out| {
+        let tree = Tree::of(&out.join("data"));
+        // It takes the escapes of GNU tar for a part of the name.
+        let known = |line: &String| program != "bsdtar" || !line.contains('=');
+        let differences: Vec<String> = before.differences(&tree).into_iter().filter(known).collect();
+        assert!(differences.is_empty(), "{program}:\n{}", differences.join("\n"));
+    });
 }

@@ -167,6 +167,9 @@ struct Own {
     sqlite: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holes: Vec<Hole>,
+    /// Attributes whose names are not UTF-8, names and values in base64.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    xattrs_b64: Vec<(String, String)>,
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -249,6 +252,8 @@ impl Index {
         own.path_b64 = path.to_str().is_none().then(|| BASE64_STANDARD.encode(path.as_os_str().as_bytes()));
         own.sqlite = entry.sqlite.as_ref().map(sha256);
         own.holes.clone_from(&entry.holes);
+        let strange = meta.xattrs.iter().filter(|(name, _)| std::str::from_utf8(name).is_err());
+        own.xattrs_b64 = strange.map(|(name, value)| (BASE64_STANDARD.encode(name), BASE64_STANDARD.encode(value))).collect();
         let modtime = Timestamp::new(meta.mtime.seconds, meta.mtime.nanos as i32).ok();
         own.mtime = modtime.is_none().then_some((meta.mtime.seconds, meta.mtime.nanos));
         let mut toc = Toc {
@@ -468,9 +473,17 @@ impl Seen {
             (None, None) => Mtime::default(),
             _ => return Err("an impossible time".into()),
         };
+        let bytes = |b64: &str| BASE64_STANDARD.decode(b64).map_err(|_| "an attribute that is not base64");
         let mut xattrs = Vec::with_capacity(toc.xattrs.len());
         for (key, value) in &toc.xattrs {
-            xattrs.push((key.as_bytes().to_vec(), BASE64_STANDARD.decode(value).map_err(|_| "an attribute that is not base64")?));
+            xattrs.push((key.as_bytes().to_vec(), bytes(value)?));
+        }
+        let strange = own.map(|own| own.xattrs_b64.as_slice()).unwrap_or_default();
+        if !strange.is_empty() {
+            for (name, value) in strange {
+                xattrs.push((bytes(name)?, bytes(value)?));
+            }
+            xattrs.sort_unstable();
         }
         let start = u32::try_from(self.chunks.len()).map_err(|_| "more pieces than can be counted")?;
         let mut end = start;
@@ -651,6 +664,16 @@ mod tests {
         let index = sample();
         assert_eq!(Index::read(json(&index).as_bytes(), 9000).unwrap(), index);
         assert_eq!(Index::read_head(json(&index).as_bytes()).unwrap().unwrap(), index.head);
+    }
+
+    #[test]
+    fn attributes_keep_their_names_whatever_bytes_they_are() {
+        let mut index = sample();
+        index.entries[2].node.meta.xattrs =
+            [&b"user.a"[..], b"user.\xc3\xa9", b"user.\xfe", b"user.\xff"].map(|name| (name.to_vec(), b"\0\xff".to_vec())).to_vec();
+        let text = json(&index);
+        assert_eq!(Index::read(text.as_bytes(), 9000).unwrap(), index);
+        assert!(Index::read(text.replace("dXNlci7/", "?").as_bytes(), 9000).unwrap_err().contains("not base64"));
     }
 
     #[test]
