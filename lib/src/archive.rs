@@ -29,6 +29,9 @@ pub use write::{How, Options, Previous, Source, Written, write};
 /// Content is cut into pieces of this size, each compressed and digested on its own: 1 MiB.
 pub const CHUNK: usize = 1 << 20;
 
+/// A piece of nothing but zeros, as holes give them.
+static ZEROS: [u8; CHUNK] = [0; CHUNK];
+
 /// The name of the index inside the archive, as eStargz wants it.
 const INDEX_NAME: &str = "stargz.index.json";
 

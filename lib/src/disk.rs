@@ -4,7 +4,7 @@
 #![allow(clippy::unnecessary_cast, reason = "on other platforms the fields of a stat have other types")]
 
 use crate::error::{Error, Named, Result};
-use crate::tree::{Identity, Kind, Meta, Mtime, Node, Xattr};
+use crate::tree::{Hole, Identity, Kind, Meta, Mtime, Node, Xattr};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Added to the flags of a folder that is only passed through: it need not be one that may be listed.
@@ -30,16 +30,58 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd> {
     sys::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named("open", path)
 }
 
-/// Opens a file strictly beneath `dir`: no link on the way is followed, nothing can lead outside.
+/// Opens a file strictly beneath `dir`: no link on the way is followed, nothing can lead outside, and no path is too long.
 ///
 /// # Errors
 /// The system's; `ELOOP` and `EXDEV` mean that a link or `..` was in the way.
 pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    let near = reach(dir, path)?;
+    open_short(near.dir(), near.path, flags, mode)
+}
+
+/// What the system's calls take in one piece, with some room for a folder in front of it.
+const LONGEST_PATH: usize = 3800;
+
+/// A path in the form in which the system's calls take it: relative to a folder that is near enough.
+#[derive(Debug)]
+pub struct Near<'a> {
+    from: BorrowedFd<'a>,
+    folder: Option<OwnedFd>,
+    /// What is left of the path, from [`Near::dir`] on.
+    pub path: &'a Path,
+}
+
+impl Near<'_> {
+    /// The folder.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.folder.as_ref().map_or(self.from, |folder| folder.as_fd())
+    }
+}
+
+/// Goes down from `dir` along `path`, following no link, as far as it takes for the rest to be short enough for the system's calls.
+/// That is nowhere for most paths.
+///
+/// # Errors
+/// The system's, as [`open_beneath`].
+pub fn reach<'a>(dir: BorrowedFd<'a>, path: &'a Path) -> rustix::io::Result<Near<'a>> {
+    let mut near = Near { from: dir, folder: None, path };
+    loop {
+        let bytes = near.path.as_os_str().as_bytes();
+        let slash = bytes.get(..LONGEST_PATH).and_then(|head| head.iter().rposition(|byte| *byte == b'/'));
+        // A single name beyond all limits is for the system to refuse.
+        let Some(slash) = slash else { return Ok(near) };
+        let head = Path::new(OsStr::from_bytes(&bytes[..slash]));
+        near.folder = Some(open_short(near.dir(), head, OFlags::DIRECTORY | LOOKUP, Mode::empty())?);
+        near.path = Path::new(OsStr::from_bytes(&bytes[slash + 1..]));
+    }
+}
+
+fn open_short(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     #[cfg(target_os = "linux")]
     match sys::openat2(dir, path, flags, mode, sys::ResolveFlags::BENEATH | sys::ResolveFlags::NO_SYMLINKS) {
         // Kernels before 5.6, and sandboxes that do not know the call.
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {}
+        Err(Errno::NOSYS | Errno::PERM) => {}
         other => return other,
     }
     open_stepwise(dir, path, flags, mode)
@@ -52,14 +94,14 @@ fn open_stepwise(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) ->
     while let Some(name) = names.next() {
         let at = here.as_ref().map_or(dir, |fd| fd.as_fd());
         if !matches!(name, std::path::Component::Normal(_)) {
-            return Err(rustix::io::Errno::XDEV);
+            return Err(Errno::XDEV);
         }
         if names.peek().is_none() {
             return sys::openat(at, name.as_os_str(), flags, mode);
         }
         here = Some(sys::openat(at, name.as_os_str(), OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
     }
-    Err(rustix::io::Errno::INVAL)
+    Err(Errno::INVAL)
 }
 
 /// What `lstat` says, as the tree's words. The symlink's target, the names of the owners and the extended attributes are not
@@ -132,7 +174,7 @@ fn unescaped(field: &[u8]) -> PathBuf {
 pub fn stat(path: &Path) -> Result<Option<Stat>> {
     match sys::lstat(path) {
         Ok(stat) => Ok(Some(stat)),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(e) => Err(e).named("look at", path),
     }
 }
@@ -175,7 +217,7 @@ pub fn xattrs_of(file: BorrowedFd<'_>, path: &Path) -> Result<Vec<Xattr>> {
 /// # Errors
 /// [`Error::Path`].
 pub fn xattrs_at(dir: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Vec<Xattr>> {
-    if let Some(way) = way_to(dir, name) {
+    if let Some(way) = way_to(dir, Path::new(name)) {
         return read_xattrs(path, |list| sys::llistxattr(&way, list), |name, value| sys::lgetxattr(&way, name, value));
     }
     match xattrs(path) {
@@ -188,15 +230,15 @@ pub fn xattrs_at(dir: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Vec<X
     }
 }
 
-/// A short path to the entry `name` of an open folder, for the calls that take nothing but a path. `None` where the system has no such
-/// paths, or not for this process.
-pub fn way_to(dir: BorrowedFd<'_>, name: &OsStr) -> Option<PathBuf> {
+/// A path to what is `path` from an open folder, for the calls that take nothing but a path; an empty one is the folder itself.
+/// `None` where the system has no such paths, or not for this process.
+pub fn way_to(dir: BorrowedFd<'_>, path: &Path) -> Option<PathBuf> {
     static HAS_PROC: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     let way = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
     // A process that has changed its user may be kept from it.
     let works =
         || sys::stat(way.join(".")).is_ok_and(|there| sys::fstat(dir).is_ok_and(|here| (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)));
-    HAS_PROC.get_or_init(works).then(|| way.join(name))
+    HAS_PROC.get_or_init(works).then(|| if path.as_os_str().is_empty() { way.clone() } else { way.join(path) })
 }
 
 /// `list` and `get` fill a buffer as the system's calls do.
@@ -232,6 +274,43 @@ fn read_xattrs(
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// A file with more holes than this is as good as one without: the map would be longer than what it saves.
+pub const MOST_HOLES: usize = 100_000;
+
+/// The holes of an open file of this size, in order, as the filesystem tells them: a hint, and none where it makes no sense. Moves the
+/// position.
+pub fn holes(file: &File, size: u64) -> Vec<Hole> {
+    find_holes(file, size).unwrap_or_default()
+}
+
+#[cfg(target_os = "linux")]
+fn find_holes(file: &File, size: u64) -> Option<Vec<Hole>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < size {
+        let data = match sys::seek(file, sys::SeekFrom::Data(at)) {
+            // No more data behind it.
+            Err(Errno::NXIO) => size,
+            other => other.ok()?.min(size),
+        };
+        if data > at {
+            found.push((at, data - at));
+        }
+        if data < at || found.len() > MOST_HOLES {
+            return None;
+        }
+        if data == size {
+            break;
+        }
+        at = sys::seek(file, sys::SeekFrom::Hole(data)).ok().filter(|hole| *hole > data)?;
+    }
+    Some(found)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn find_holes(_: &File, _: u64) -> Option<Vec<Hole>> {
+    None
 }
 
 /// Replaces a file with these bytes so that after a power cut it holds either the old or the new ones: hidden temporary, flush,
@@ -338,26 +417,92 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     if FileType::from_raw_mode(found.st_mode as _) != FileType::Directory {
         return fs::remove_file(path).named("remove", path);
     }
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            // A folder that its owner may not write keeps its children from being removed.
-            open_up(path)?;
-            fs::remove_dir_all(path).named("remove", path)
-        }
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+    let Some(top) = open_to_empty(sys::CWD, path).named("open", path)? else { return Ok(()) };
+    let mut moved = 0;
+    // What lay too deep is at the top by now.
+    while !names(top.as_fd(), path)?.is_empty() {
+        empty(top.as_fd(), &mut Removal { top: top.as_fd(), path, moved: &mut moved }, 1)?;
+    }
+    match sys::rmdir(path) {
+        Err(Errno::NOENT) => Ok(()),
         other => other.named("remove", path),
     }
 }
 
-fn open_up(dir: &Path) -> Result<()> {
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).named("open up", dir)?;
-    for entry in fs::read_dir(dir).named("list", dir)? {
-        let entry = entry.named("list", dir)?;
-        if entry.file_type().named("look at", entry.path())?.is_dir() {
-            open_up(&entry.path())?;
+/// So many folders are open at once while a tree is removed.
+const DEEPEST: usize = 32;
+
+struct Removal<'a> {
+    top: BorrowedFd<'a>,
+    path: &'a Path,
+    moved: &'a mut u64,
+}
+
+/// Removes what is in a folder. Folders that lie deeper than [`DEEPEST`] are moved to the top of the tree instead, so that neither
+/// open files nor the stack can run out.
+fn empty(dir: BorrowedFd<'_>, removal: &mut Removal<'_>, depth: usize) -> Result<()> {
+    for name in names(dir, removal.path)? {
+        let full = || removal.path.join(&name);
+        let why = match sys::unlinkat(dir, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => continue,
+            Err(why) => why,
+        };
+        // Mostly because it is a folder; which error says so depends on the system.
+        let below = match open_to_empty(dir, Path::new(&name)) {
+            Ok(Some(below)) => below,
+            Ok(None) => continue,
+            Err(Errno::NOTDIR | Errno::LOOP) => return Err(why).named("remove", full()),
+            Err(e) => return Err(e).named("remove", full()),
+        };
+        if depth < DEEPEST {
+            empty(below.as_fd(), removal, depth + 1)?;
+        } else if !names(below.as_fd(), removal.path)?.is_empty() {
+            move_up(dir, &name, removal)?;
+            continue;
+        }
+        match sys::unlinkat(dir, &name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(e).named("remove", full()),
         }
     }
     Ok(())
+}
+
+/// Opens a folder whose content may then be removed, even if its owner may not write it. `None` if it is gone.
+fn open_to_empty(at: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = match sys::openat(at, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            // Through its descriptor, so that a link which takes its place meanwhile is not followed.
+            let closed = sys::openat(at, name, flags | LOOKUP, Mode::empty())?;
+            let way = way_to(closed.as_fd(), Path::new("")).ok_or(Errno::ACCESS)?;
+            sys::chmod(way, Mode::RWXU)?;
+            sys::openat(at, name, flags, Mode::empty())
+        }
+        other => other,
+    };
+    let dir = match opened {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if sys::fstat(&dir)?.st_mode as u32 & 0o700 != 0o700 {
+        // Best effort: whoever may not do this may be allowed to remove all the same.
+        let _ = sys::fchmod(&dir, Mode::RWXU);
+    }
+    Ok(Some(dir))
+}
+
+/// Moves a folder to the top of the tree that is being removed, under a name that is free there.
+fn move_up(dir: BorrowedFd<'_>, name: &OsStr, removal: &mut Removal<'_>) -> Result<()> {
+    loop {
+        *removal.moved += 1;
+        match sys::renameat(dir, name, removal.top, format!("{}.removed", removal.moved)) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            Err(e) => return Err(e).named("remove", removal.path.join(name)),
+        }
+    }
 }
 
 /// Reads exactly `length` bytes at `offset`.
@@ -390,7 +535,7 @@ impl Lock {
                 let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
                 Ok(Lock { _file: file })
             }
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 let mut told = String::new();
                 // What the holder wrote is a courtesy; the lock is the fact.
                 let _ = (&mut file).take(1000).read_to_string(&mut told);
@@ -409,8 +554,8 @@ impl Lock {
         match sys::flock(file, sys::FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(()),
             // A network filesystem without locks must not keep anybody from reading.
-            Err(rustix::io::Errno::NOLCK | rustix::io::Errno::NOTSUP | rustix::io::Errno::NOSYS | rustix::io::Errno::BADF) => Ok(()),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked(format!("{} is being removed by another process", path.display()))),
+            Err(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::BADF) => Ok(()),
+            Err(Errno::WOULDBLOCK) => Err(Error::Locked(format!("{} is being removed by another process", path.display()))),
             Err(e) => Err(e).named("lock", path),
         }
     }
@@ -496,6 +641,7 @@ pub fn room(folder: &Path, (content, entries): (u64, u64)) -> Result<Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_second_holder_is_told_who_was_first() {
@@ -542,8 +688,36 @@ mod tests {
         fs::create_dir_all(tree.join("a/b")).unwrap();
         fs::write(tree.join("a/b/f"), "x").unwrap();
         fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o500)).unwrap();
+        fs::create_dir_all(tree.join("c/d")).unwrap();
+        fs::set_permissions(tree.join("c"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&tree).unwrap();
         assert!(!tree.exists());
         remove_tree(&tree).unwrap();
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_path_can_be_opened_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = open_dir(dir.path()).unwrap();
+        let name = "d".repeat(100);
+        let path: PathBuf = std::iter::once("t").chain((0..10 * DEEPEST).map(|_| name.as_str())).collect();
+        let mut here = open_dir(dir.path()).unwrap();
+        for name in &path {
+            sys::mkdirat(&here, name, Mode::RWXU).unwrap();
+            // A second one, so that there is something left at the top when the rest is moved there.
+            sys::mkdirat(&here, "1.removed", Mode::RWXU).unwrap();
+            drop(open_beneath(here.as_fd(), Path::new("1.removed/f"), OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
+            here = sys::openat(&here, name, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap();
+        }
+        let flags = OFlags::CREATE | OFlags::WRONLY;
+        let file = open_beneath(top.as_fd(), &path.join("file"), flags, Mode::RUSR).unwrap();
+        let found = open_beneath(here.as_fd(), Path::new("file"), OFlags::RDONLY, Mode::empty()).unwrap();
+        assert_eq!(sys::fstat(file).unwrap().st_ino, sys::fstat(found).unwrap().st_ino);
+        sys::symlinkat("file", &here, "link").unwrap();
+        assert_eq!(open_beneath(top.as_fd(), &path.join("link/x"), flags, Mode::RUSR).unwrap_err(), Errno::LOOP);
+        drop(here);
+        remove_tree(&dir.path().join("t")).unwrap();
+        remove_tree(&dir.path().join("1.removed")).unwrap();
+        assert_eq!(names(top.as_fd(), dir.path()).unwrap().len(), 0);
     }
 }

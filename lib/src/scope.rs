@@ -2,7 +2,7 @@
 
 mod walk;
 
-pub use walk::{Attributes, Found, Step, Walk, Walker, walk};
+pub use walk::{Attributes, Found, Step, Unreadable, Walk, Walker, is_unreadable, walk};
 
 use crate::record::Scope;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};

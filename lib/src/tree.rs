@@ -106,6 +106,10 @@ pub struct Mtime {
     pub nanos: u32,
 }
 
+/// A part of a file that was a hole: where it begins and how long it is. It reads as zeros; whether it takes room on the disk is all
+/// that it says.
+pub type Hole = (u64, u64);
+
 /// One extended attribute: its name and value as bytes.
 pub type Xattr = (Vec<u8>, Vec<u8>);
 

@@ -3,19 +3,19 @@
 //! is followed on the way, so no entry can lead outside.
 
 use super::index::{Entry, Index};
-use super::{Archive, Foreign, on_all_cores};
-use crate::disk;
+use super::{Archive, Foreign, ZEROS, on_all_cores};
+use crate::disk::{self, Near};
 use crate::error::{Error, Named, Result};
-use crate::tree::{Kind, Meta};
+use crate::tree::{Hole, Kind, Meta};
 use nix::unistd::{Group, User};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -99,7 +99,7 @@ pub fn extract(
             on_all_cores(|| {
                 while let Some((entry, content)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     interrupted()?;
-                    target.file(entry, progress, |write| archive.content(index, content, write))?;
+                    target.file(entry, content, progress, |write| archive.content(index, content, write))?;
                 }
                 Ok(())
             })?;
@@ -115,7 +115,7 @@ pub fn extract(
                 let mut first: Option<&Path> = None;
                 for entry in entries {
                     match first {
-                        None => target.file(entry, progress, |write| pieces.each(content, write))?,
+                        None => target.file(entry, content, progress, |write| pieces.each(content, write))?,
                         Some(first) => links.push((first, &entry.node.path)),
                     }
                     first = first.or(Some(&entry.node.path));
@@ -126,7 +126,8 @@ pub fn extract(
     }
     for (from, to) in links {
         let full = into.join(to);
-        sys::linkat(&dir, from, &dir, to, AtFlags::empty()).named("create the hard link", &full)?;
+        let (from, to) = (target.reach(from)?, target.reach(to)?);
+        sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()).named("create the hard link", &full)?;
     }
     for entry in &entries {
         target.other(entry)?;
@@ -146,14 +147,37 @@ fn folders(target: &Target<'_>, entries: &[&Entry]) -> Result<()> {
     let mut made: HashSet<&Path> = HashSet::new();
     for entry in entries {
         let itself = (entry.node.kind == Kind::Dir).then_some(entry.node.path.as_path());
-        let above: Vec<&Path> = entry.node.path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).collect();
+        // Where one is made, those above it are too: a deep tree would take forever if each were asked.
+        let above = entry.node.path.ancestors().skip(1).take_while(|p| !p.as_os_str().is_empty() && !made.contains(p));
+        let above: Vec<&Path> = above.collect();
         for folder in above.into_iter().rev().chain(itself) {
             if made.insert(folder) {
-                sys::mkdirat(target.dir, folder, Mode::from_raw_mode(0o700)).named("create the folder", target.into.join(folder))?;
+                let near = target.reach(folder)?;
+                let private = Mode::from_raw_mode(0o700);
+                sys::mkdirat(near.dir(), near.path, private).named("create the folder", target.into.join(folder))?;
             }
         }
     }
     Ok(())
+}
+
+/// Writes a piece at its place, but for what lies in a hole and is nothing but zeros indeed.
+fn write_around(file: &File, piece: &[u8], at: u64, holes: &[Hole]) -> std::io::Result<()> {
+    let end = at + piece.len() as u64;
+    let mut done = at;
+    let first = holes.partition_point(|(offset, length)| offset + length <= at);
+    for (offset, length) in holes[first..].iter().take_while(|(offset, _)| *offset < end) {
+        let (from, to) = ((*offset).max(at), (offset + length).min(end));
+        if is_zero(&piece[(from - at) as usize..(to - at) as usize]) {
+            file.write_all_at(&piece[(done - at) as usize..(from - at) as usize], done)?;
+            done = to;
+        }
+    }
+    file.write_all_at(&piece[(done - at) as usize..], done)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(ZEROS.len()).all(|part| *part == ZEROS[..part.len()])
 }
 
 struct Target<'a> {
@@ -164,22 +188,34 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Creates a file; `fill` is given what takes its content, piece by piece.
+    /// A path of the new tree as the system's calls take it.
+    fn reach<'a>(&'a self, path: &'a Path) -> Result<Near<'a>> {
+        disk::reach(self.dir.as_fd(), path).named("open the folder of", self.into.join(path))
+    }
+
+    /// Creates a file with what is in `content`; `fill` is given what takes it, piece by piece.
     fn file(
         &self,
         entry: &Entry,
+        content: &Entry,
         progress: &(dyn Fn(u64) + Sync),
         fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
         let path = &entry.node.path;
         let full = self.into.join(path);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let mut file = File::from(disk::open_beneath(self.dir.as_fd(), path, flags, Mode::from_raw_mode(0o600)).named("create", &full)?);
+        let file = File::from(disk::open_beneath(self.dir.as_fd(), path, flags, Mode::from_raw_mode(0o600)).named("create", &full)?);
+        let mut at = 0;
         fill(&mut |piece| {
-            file.write_all(piece).named("write", &full)?;
+            write_around(&file, piece, at, &content.holes).named("write", &full)?;
+            at += piece.len() as u64;
             progress(piece.len() as u64);
             Ok(())
         })?;
+        if !content.holes.is_empty() {
+            // It may end in a hole.
+            file.set_len(at).named("write", &full)?;
+        }
         self.dress(file.as_fd(), entry, path)
     }
 
@@ -187,9 +223,10 @@ impl Target<'_> {
     fn other(&self, entry: &Entry) -> Result<()> {
         let (path, meta) = (&entry.node.path, &entry.node.meta);
         let full = self.into.join(path);
-        let node = |kind, device| sys::mknodat(self.dir, path, kind, Mode::from_raw_mode(0o600), device);
+        let near = self.reach(path)?;
+        let node = |kind, device| sys::mknodat(near.dir(), near.path, kind, Mode::from_raw_mode(0o600), device);
         match &entry.node.kind {
-            Kind::Symlink { target } => sys::symlinkat(target.as_os_str(), self.dir, path).named("create the link", &full)?,
+            Kind::Symlink { target } => sys::symlinkat(target.as_os_str(), near.dir(), near.path).named("create the link", &full)?,
             Kind::Fifo => node(sys::FileType::Fifo, 0).named("create the pipe", &full)?,
             Kind::Char { major, minor } | Kind::Block { major, minor } => {
                 let kind = if matches!(entry.node.kind, Kind::Char { .. }) { sys::FileType::CharacterDevice } else { sys::FileType::BlockDevice };
@@ -204,16 +241,17 @@ impl Target<'_> {
             _ => return Ok(()),
         }
         let (uid, gid) = self.owners.of(meta);
-        let owned = sys::chownat(self.dir, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
+        let owned = sys::chownat(near.dir(), near.path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
         self.owned(owned, path, &full, meta)?;
         if !matches!(entry.node.kind, Kind::Symlink { .. }) {
-            sys::chmodat(self.dir, path, Mode::from_raw_mode(meta.mode), AtFlags::empty()).named("set the permissions of", &full)?;
+            sys::chmodat(near.dir(), near.path, Mode::from_raw_mode(meta.mode), AtFlags::empty()).named("set the permissions of", &full)?;
         }
+        let way = disk::way_to(near.dir(), near.path).unwrap_or_else(|| full.clone());
         for (name, value) in &meta.xattrs {
-            let set = sys::lsetxattr(&full, OsStr::from_bytes(name), value, XattrFlags::empty());
+            let set = sys::lsetxattr(&way, OsStr::from_bytes(name), value, XattrFlags::empty());
             self.attribute(set, path, name);
         }
-        disk::set_mtime(self.dir.as_fd(), path, meta.mtime).named("set the time of", &full)
+        disk::set_mtime(near.dir(), near.path, meta.mtime).named("set the time of", &full)
     }
 
     /// Owner, then permissions (changing the owner clears set-id bits), then attributes, then times.
@@ -274,4 +312,27 @@ impl Owners {
 fn known(cache: &Mutex<HashMap<Arc<str>, Option<u32>>>, name: &Arc<str>, ask: impl Fn(&str) -> Option<u32>) -> Option<u32> {
     let mut cache = cache.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     *cache.entry(name.clone()).or_insert_with(|| ask(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_map_of_holes_changes_no_byte() {
+        let content: Vec<u8> = (0..200_000u32).map(|at| if at / 30_000 % 2 == 0 { 0 } else { at as u8 | 1 }).collect();
+        let all = content.len() as u64;
+        for holes in [&[][..], &[(0, 30_000), (60_000, 30_000)], &[(0, all)], &[(1, 10), (20, 40_000), (70_000, 100_000)], &[(150_000, 50_000)]] {
+            let file = tempfile::tempfile().unwrap();
+            let mut at = 0;
+            for piece in content.chunks(47_000) {
+                write_around(&file, piece, at, holes).unwrap();
+                at += piece.len() as u64;
+            }
+            file.set_len(at).unwrap();
+            let mut read = vec![1; content.len()];
+            file.read_exact_at(&mut read, 0).unwrap();
+            assert!(read == content, "{holes:?}");
+        }
+    }
 }

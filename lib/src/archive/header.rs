@@ -56,8 +56,8 @@ pub(super) fn encode(top: &str, node: &Node, to: &mut Vec<u8>) {
     for (key, value) in &meta.xattrs {
         if let Some((key, text)) = acl::encode(key, value) {
             pax.add(key, text.as_bytes());
-        } else if let Ok(key) = std::str::from_utf8(key) {
-            pax.add(&format!("{XATTR}{key}"), value);
+        } else {
+            pax.add(xattr_key(key), value);
         }
     }
     let mut long = Vec::new();
@@ -85,6 +85,34 @@ pub(super) fn encode(top: &str, node: &Node, to: &mut Vec<u8>) {
     to.extend_from_slice(&long);
     header.set_cksum();
     to.extend_from_slice(header.as_bytes());
+}
+
+/// The PAX key of an attribute: its name as it is, but for an equals sign, which would end the key. GNU tar writes the two the same way.
+fn xattr_key(name: &[u8]) -> Vec<u8> {
+    let mut key = XATTR.as_bytes().to_vec();
+    for (at, byte) in name.iter().enumerate() {
+        match byte {
+            b'=' => key.extend_from_slice(b"%3D"),
+            // Only one that would be taken for an escape: not every reader knows them.
+            b'%' if ESCAPES.iter().any(|(escape, _)| name[at..].starts_with(escape)) => key.extend_from_slice(b"%25"),
+            byte => key.push(*byte),
+        }
+    }
+    key
+}
+
+const ESCAPES: [(&[u8], u8); 2] = [(b"%25", b'%'), (b"%3D", b'=')];
+
+/// The name of the attribute that a PAX key is about.
+fn xattr_name(key: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = key.strip_prefix(XATTR.as_bytes())?;
+    let mut name = Vec::with_capacity(rest.len());
+    while let Some((first, others)) = rest.split_first() {
+        let escape = ESCAPES.iter().find(|(escape, _)| rest.starts_with(escape));
+        name.push(escape.map_or(*first, |(_, byte)| *byte));
+        rest = escape.map_or(others, |(escape, _)| &rest[escape.len()..]);
+    }
+    Some(name)
 }
 
 /// The header of the index itself.
@@ -148,13 +176,15 @@ struct Pax(Vec<u8>);
 
 impl Pax {
     /// "LENGTH KEY=VALUE\n", where LENGTH counts itself.
-    fn add(&mut self, key: &str, value: &[u8]) {
+    fn add(&mut self, key: impl AsRef<[u8]>, value: &[u8]) {
+        let key = key.as_ref();
         let rest = key.len() + value.len() + 3;
         let mut length = rest + 1;
         while length != rest + length.to_string().len() {
             length = rest + length.to_string().len();
         }
-        self.0.extend_from_slice(format!("{length} {key}=").as_bytes());
+        self.0.extend_from_slice(length.to_string().as_bytes());
+        self.0.extend([&b" "[..], key, b"="].concat());
         self.0.extend_from_slice(value);
         self.0.push(b'\n');
     }
@@ -197,7 +227,7 @@ pub(super) struct Described {
 /// # Errors
 /// A sentence about what is wrong with them.
 pub(super) fn decode(blocks: &mut &[u8]) -> Result<Option<Described>, String> {
-    let mut pax: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut pax: Vec<Record> = Vec::new();
     let (mut long_name, mut long_link) = (None, None);
     let mut seen_any = false;
     loop {
@@ -226,8 +256,11 @@ pub(super) fn decode(blocks: &mut &[u8]) -> Result<Option<Described>, String> {
     }
 }
 
-/// "LENGTH KEY=VALUE\n" again and again; values are bytes and may hold newlines.
-fn pax_records(mut body: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+/// Key and value of a PAX record. Both are bytes: keys hold the names of attributes.
+type Record = (Vec<u8>, Vec<u8>);
+
+/// "LENGTH KEY=VALUE\n" again and again; values may hold newlines.
+fn pax_records(mut body: &[u8]) -> Option<Vec<Record>> {
     let mut records = Vec::new();
     while !body.is_empty() {
         let digits = body.iter().position(|byte| *byte == b' ')?;
@@ -235,7 +268,7 @@ fn pax_records(mut body: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
         let (record, rest) = body.split_at_checked(length)?;
         let record = record.get(digits + 1..)?.strip_suffix(b"\n")?;
         let equals = record.iter().position(|byte| *byte == b'=')?;
-        records.push((std::str::from_utf8(&record[..equals]).ok()?.to_owned(), record[equals + 1..].to_vec()));
+        records.push((record[..equals].to_vec(), record[equals + 1..].to_vec()));
         body = rest;
     }
     Some(records)
@@ -252,15 +285,15 @@ fn check_sum(header: &Header) -> Result<(), String> {
 }
 
 /// One entry from its own block and what the entries before it said about it.
-fn describe(header: &Header, pax: Vec<(String, Vec<u8>)>, long_name: Option<Vec<u8>>, long_link: Option<Vec<u8>>) -> Result<Described, String> {
-    let said = |key: &str| pax.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_slice());
+fn describe(header: &Header, pax: Vec<Record>, long_name: Option<Vec<u8>>, long_link: Option<Vec<u8>>) -> Result<Described, String> {
+    let said = |key: &str| pax.iter().rev().find(|(k, _)| k == key.as_bytes()).map(|(_, value)| value.as_slice());
     let number = |key: &str, field: std::io::Result<u64>| -> Result<u64, String> {
         match said(key) {
             Some(text) => std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).ok_or_else(|| format!("an unreadable {key}")),
             None => field.map_err(|_| format!("an unreadable {key}")),
         }
     };
-    if pax.iter().any(|(key, _)| key.starts_with("GNU.sparse.")) {
+    if pax.iter().any(|(key, _)| key.starts_with(b"GNU.sparse.")) {
         return Err("a sparse file in a form that is not understood: pack it again without --sparse".into());
     }
     let text = |key: &str, field: Option<&[u8]>| -> Option<std::sync::Arc<str>> {
@@ -289,9 +322,9 @@ fn describe(header: &Header, pax: Vec<(String, Vec<u8>)>, long_name: Option<Vec<
         Some(text) => std::str::from_utf8(text).ok().and_then(parse_time).ok_or("an unreadable time")?,
         None => Mtime { seconds: header.mtime().map_err(|_| "an unreadable time")? as i64, nanos: 0 },
     };
-    let attribute = |(key, value): &(String, Vec<u8>)| match acl::decode(key, value) {
+    let attribute = |(key, value): &Record| match std::str::from_utf8(key).ok().and_then(|key| acl::decode(key, value)) {
         Some((name, value)) => Some((name.into(), value)),
-        None => Some((key.strip_prefix(XATTR)?.into(), value.clone())),
+        None => Some((xattr_name(key)?, value.clone())),
     };
     let xattrs: Vec<Xattr> = pax.iter().filter_map(attribute).collect();
     let meta = Meta {
@@ -347,6 +380,12 @@ mod tests {
         odd.meta.group = Some("g".repeat(60).into());
         odd.meta.xattrs = vec![(b"user.k".to_vec(), b"v\n=1".to_vec())];
         round_trip(&odd);
+        for name in
+            [&b"user.\xff\xfe"[..], b"user.a=b", b"user.=", b"user.%3D", b"user.%25", b"user.%253D=%", b"user.100%", b"user.new\nline", b"user. "]
+        {
+            odd.meta.xattrs = vec![(name.to_vec(), b"\xff\0=".to_vec())];
+            round_trip(&odd);
+        }
     }
 
     #[test]

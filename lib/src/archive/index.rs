@@ -6,7 +6,7 @@ use super::toc::stored_path;
 use crate::record::{RecordPath, Snapshot};
 use crate::scope::check_plain;
 use crate::time::Timestamp;
-use crate::tree::{Digest, Identity, Kind, Node};
+use crate::tree::{Digest, Hole, Identity, Kind, Node};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::iter::Peekable;
@@ -99,6 +99,8 @@ pub struct Entry {
     pub sqlite: Option<Digest>,
     /// Of a file in a differential archive that holds only some of its pieces: which ones.
     pub partial: Option<Box<Partial>>,
+    /// Where it had holes, in order. A hint for whoever writes it again; the content is in the pieces, zeros and all.
+    pub holes: Vec<Hole>,
 }
 
 /// What a differential archive holds of a large file; the rest is in its base.
@@ -113,6 +115,11 @@ pub struct Partial {
 }
 
 impl Entry {
+    /// Bytes of content that are not in holes.
+    pub fn solid_bytes(&self) -> u64 {
+        self.node.kind.size().saturating_sub(self.holes.iter().map(|(_, length)| length).sum())
+    }
+
     /// Bytes of content that are stored in the archive itself.
     pub fn stored(&self) -> u64 {
         self.partial.as_ref().map_or(self.node.kind.size(), |partial| partial.stored)
@@ -334,6 +341,7 @@ mod tests {
                 identity,
                 sqlite: None,
                 partial: None,
+                holes: Vec::new(),
             }
         };
         let chunk = |offset, end, size| Chunk { offset, end, size, digest: digest::of(b"x"), from_base: false };
@@ -373,10 +381,35 @@ mod tests {
     }
 
     #[test]
+    fn holes_are_believed_only_within_their_file_and_in_order() {
+        let with = |holes: &[Hole]| {
+            let mut index = sample();
+            index.entries[2].holes = holes.to_vec();
+            read(json(&index).as_bytes()).map(|read| assert_eq!(read, index))
+        };
+        let size = CHUNK as u64 + 10;
+        with(&[(0, 4096), (8192, size - 8192)]).unwrap();
+        with(&[(0, size)]).unwrap();
+        for wrong in [&[(0, size + 1)][..], &[(4096, 0)], &[(u64::MAX, 2)], &[(4096, 4096), (0, 4096)], &[(0, 4096), (4095, 2)]] {
+            assert!(with(wrong).unwrap_err().contains("a hole of"), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn an_index_reads_back_as_it_is_written() {
         let index = sample();
         assert_eq!(read(json(&index).as_bytes()).unwrap(), index);
         assert_eq!(read_head(json(&index).as_bytes()).unwrap().unwrap(), index.head);
+    }
+
+    #[test]
+    fn attributes_keep_their_names_whatever_bytes_they_are() {
+        let mut index = sample();
+        index.entries[2].node.meta.xattrs =
+            [&b"user.a"[..], b"user.\xc3\xa9", b"user.\xfe", b"user.\xff"].map(|name| (name.to_vec(), b"\0\xff".to_vec())).to_vec();
+        let text = json(&index);
+        assert_eq!(read(text.as_bytes()).unwrap(), index);
+        assert!(read(text.replace("dXNlci7/", "?").as_bytes()).unwrap_err().contains("not base64"));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //! entry, so that neither side has to hold more of it than it wants to.
 
 use super::index::{Chunk, Entry, FORMAT, Head, Listed, Partial};
+use crate::disk::MOST_HOLES;
 use crate::scope::check_plain;
 use crate::time::Timestamp;
-use crate::tree::{Digest, Identity, Kind, Meta, Mtime, Node};
+use crate::tree::{Digest, Hole, Identity, Kind, Meta, Mtime, Node};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::de::{DeserializeOwned, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -92,6 +93,11 @@ struct Own {
     sqlite: Option<Sha256>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partial: Option<OwnPartial>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holes: Vec<Hole>,
+    /// Attributes whose names are not UTF-8, names and values in base64.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    xattrs_b64: Vec<(String, String)>,
 }
 
 /// A file of which only some pieces are stored: the whole one.
@@ -199,6 +205,9 @@ fn encode<'a>(entry: &'a Entry, pieces: &[Chunk], top: &str) -> (Toc<'a>, Vec<To
     }
     own.path_b64 = path.to_str().is_none().then(|| BASE64_STANDARD.encode(path.as_os_str().as_bytes()));
     own.sqlite = entry.sqlite.map(Sha256);
+    own.holes.clone_from(&entry.holes);
+    let strange = meta.xattrs.iter().filter(|(name, _)| std::str::from_utf8(name).is_err());
+    own.xattrs_b64 = strange.map(|(name, value)| (BASE64_STANDARD.encode(name), BASE64_STANDARD.encode(value))).collect();
     let modtime = Timestamp::new(meta.mtime.seconds, meta.mtime.nanos as i32).ok();
     own.mtime = modtime.is_none().then_some((meta.mtime.seconds, meta.mtime.nanos));
     let mut toc = Toc {
@@ -466,10 +475,20 @@ fn entry(toc: &Toc<'_>, top: &str, names: &mut HashMap<String, Arc<str>>) -> Res
         (None, None) => Mtime::default(),
         _ => return Err("an impossible time".into()),
     };
+    let bytes = |b64: &str| BASE64_STANDARD.decode(b64).map_err(|_| "an attribute that is not base64");
     let mut xattrs = Vec::with_capacity(toc.xattrs.len());
     for (key, value) in &toc.xattrs {
-        xattrs.push((key.as_bytes().to_vec(), BASE64_STANDARD.decode(value).map_err(|_| "an attribute that is not base64")?));
+        xattrs.push((key.as_bytes().to_vec(), bytes(value)?));
     }
+    let strange = own.map(|own| own.xattrs_b64.as_slice()).unwrap_or_default();
+    if !strange.is_empty() {
+        for (name, value) in strange {
+            xattrs.push((bytes(name)?, bytes(value)?));
+        }
+        xattrs.sort_unstable();
+    }
+    let holes = own.map(|own| own.holes.clone()).unwrap_or_default();
+    check_holes(&holes, kind.size())?;
     let is_file = matches!(kind, Kind::File { .. });
     let mut pieces = Vec::new();
     if is_file && toc.size > 0 {
@@ -497,7 +516,19 @@ fn entry(toc: &Toc<'_>, top: &str, names: &mut HashMap<String, Arc<str>>) -> Res
     };
     let meta =
         Meta { mode: toc.mode & 0o7777, uid: toc.uid, gid: toc.gid, user: share(&toc.user_name), group: share(&toc.group_name), mtime, xattrs };
-    Ok(Listed { entry: Entry { node: Node { path, kind, meta }, digest, chunks: 0..0, identity, sqlite, partial }, pieces })
+    Ok(Listed { entry: Entry { node: Node { path, kind, meta }, digest, chunks: 0..0, identity, sqlite, partial, holes }, pieces })
+}
+
+/// Holes stand in order, apart from each other and within their file.
+fn check_holes(holes: &[Hole], size: u64) -> Result<(), String> {
+    let mut end = 0;
+    for (offset, length) in holes {
+        if *offset < end || *length == 0 || length.checked_add(*offset).is_none_or(|end| end > size) {
+            return Err(format!("a hole of {length} bytes at {offset}, which cannot be in a file of {size}"));
+        }
+        end = offset + length;
+    }
+    if holes.len() > MOST_HOLES { Err(format!("{} holes", holes.len())) } else { Ok(()) }
 }
 
 /// The piece that an object describes; `rest` is what its file still lacks.

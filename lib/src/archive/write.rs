@@ -12,7 +12,7 @@ pub use beside::Previous;
 
 use super::index::{Chunk, Entry, Head, Listed};
 use super::member::{Packer, Unpacker};
-use super::{Archive, LEVEL, footer};
+use super::{Archive, LEVEL, ZEROS, footer};
 use crate::digest;
 use crate::disk;
 use crate::error::{Error, Named, Result};
@@ -122,7 +122,8 @@ impl Written {
 /// read; `stop` ends the work early. Nothing is flushed to the medium yet.
 ///
 /// # Errors
-/// [`Error::Path`] for the first file that cannot be read or for the archive; [`Error::Interrupted`]. The archive is incomplete then.
+/// [`Error::Other`] naming the files that cannot be read: an archive without them would look whole; [`Error::Path`] for the archive;
+/// [`Error::Interrupted`]. The archive is incomplete then.
 pub fn write(
     to: &mut File,
     path: &Path,
@@ -152,7 +153,7 @@ pub fn write(
         });
         for _ in 0..std::thread::available_parallelism().map_or(1, |n| n.get()) {
             scope.spawn(|| {
-                let mut worker = Worker { packer: Packer::new(options.level), unpacker: Unpacker::new(), again: Vec::new(), base, from };
+                let mut worker = Worker { packer: Packer::new(options.level), unpacker: Unpacker::new(), again: Vec::new(), zeros: None, base, from };
                 loop {
                     let next = work_out.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).recv();
                     let Ok((events, answer)) = next else { return };
@@ -254,6 +255,8 @@ struct Worker<'a> {
     packer: Packer,
     unpacker: Unpacker,
     again: Vec<u8>,
+    /// The member that a whole piece of zeros becomes, and their digest: a file may hold gigabytes of them.
+    zeros: Option<(Vec<u8>, Digest)>,
     base: &'a Path,
     from: Option<&'a Archive>,
 }
@@ -262,13 +265,26 @@ impl Worker<'_> {
     fn pack(&mut self, event: Event) -> Result<Done> {
         Ok(match event {
             Event::Header(bytes) => Done::Member(self.proven(&bytes)?),
-            Event::Content(bytes) => Done::Content { member: self.proven(&bytes)?, size: bytes.len() as u32, digest: digest::of(&bytes) },
+            Event::Content(bytes) => {
+                let (member, digest) = self.content(&bytes)?;
+                Done::Content { member, size: bytes.len() as u32, digest }
+            }
             Event::Again(chunk, path, at) => Done::Content { member: self.again(&chunk, &path, at)?, size: chunk.size, digest: chunk.digest },
             Event::Entry(entry) => Done::Entry(entry),
             Event::Digest(digest) => Done::Digest(digest),
             Event::Mark => Done::Mark,
             Event::Rewind => Done::Rewind,
         })
+    }
+
+    fn content(&mut self, piece: &[u8]) -> Result<(Vec<u8>, Digest)> {
+        if piece != ZEROS {
+            return Ok((self.proven(piece)?, digest::of(piece)));
+        }
+        if self.zeros.is_none() {
+            self.zeros = Some((self.proven(piece)?, digest::of(piece)));
+        }
+        self.zeros.clone().ok_or_else(|| Error::Other("no zeros".into()))
     }
 
     /// The block as a member that was inflated again: faults of memory and of the codec end here.

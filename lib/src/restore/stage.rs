@@ -109,10 +109,10 @@ impl Point {
         top.and_then(Path::parent).is_none_or(|folder| root.join(folder).is_dir())
     }
 
-    /// Bytes and entries to be staged.
+    /// Bytes, without those of holes, and entries to be staged.
     pub(super) fn weight(&self, live: Option<&Path>) -> (u64, u64) {
         let wanted = self.wanted(live);
-        let bytes = wanted.iter().map(|at| self.index.entries[*at].node.kind.size()).sum();
+        let bytes = wanted.iter().map(|at| self.index.entries[*at].solid_bytes()).sum();
         (bytes, wanted.len() as u64)
     }
 

@@ -2,7 +2,7 @@
 
 use super::{JOURNALS, OURS, Patterns};
 use crate::disk;
-use crate::error::{Named, Result};
+use crate::error::{Error, Named, Result};
 use crate::tree::{Identity, Kind, Node};
 use nix::unistd::{Gid, Group, Uid, User};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
@@ -41,6 +41,58 @@ pub enum Step {
     Absent(PathBuf),
     /// A socket: it lives only while its process does.
     Socket(PathBuf),
+    /// Something that may not be looked at, or a folder that may not be listed; the walk goes on without it.
+    Unreadable {
+        /// Where.
+        path: PathBuf,
+        /// What was tried, and what the system said.
+        why: Error,
+    },
+}
+
+/// Whether this error means that one file or folder cannot be read, by this user or from this disk, and others may be.
+pub fn is_unreadable(error: &Error) -> bool {
+    let Error::Path { source, .. } = error else { return false };
+    Errno::from_io_error(source).is_some_and(|errno| matches!(errno, Errno::ACCESS | Errno::PERM | Errno::IO))
+}
+
+/// What of a tree cannot be read: the first ones by name, all of them by number.
+#[derive(Debug, Default)]
+pub struct Unreadable {
+    first: Vec<String>,
+    count: u64,
+}
+
+impl Unreadable {
+    /// One more.
+    pub fn add(&mut self, why: &Error) {
+        self.count += 1;
+        if self.first.len() < 20 {
+            self.first.push(why.to_string());
+        }
+    }
+
+    /// Whether everything can be read.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All of them in one sentence, and how to go on.
+    ///
+    /// # Errors
+    /// [`Error::Other`], unless everything can be read.
+    pub fn check(&self) -> Result<()> {
+        let said = self.first.join("; ");
+        let rest = self.count - self.first.len() as u64;
+        match self.count {
+            0 => Ok(()),
+            1 => Err(Error::Other(format!("{said}; run it as the owner or as root, or exclude it in eco.toml"))),
+            count => {
+                let more = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+                Err(Error::Other(format!("{count} cannot be read: {said}{more}; run it as their owner or as root, or exclude them in eco.toml")))
+            }
+        }
+    }
 }
 
 /// Of which entries the extended attributes are read.
@@ -67,7 +119,7 @@ pub struct Walk {
 /// The whole of a [`Walker`]'s walk, with all attributes.
 ///
 /// # Errors
-/// As [`Walker`].
+/// As [`Walker`], and for the first thing that cannot be read.
 pub fn walk(base: &Path, roots: &[PathBuf], skip: &Patterns) -> Result<Walk> {
     let mut walk = Walk::default();
     for step in Walker::new(base, roots, skip, Attributes::All)? {
@@ -75,6 +127,7 @@ pub fn walk(base: &Path, roots: &[PathBuf], skip: &Patterns) -> Result<Walk> {
             Step::Found(found) => walk.entries.push(found),
             Step::Absent(root) => walk.absent.push(root),
             Step::Socket(path) => walk.sockets.push(path),
+            Step::Unreadable { why, .. } => return Err(why),
         }
     }
     Ok(walk)
@@ -86,7 +139,7 @@ pub fn walk(base: &Path, roots: &[PathBuf], skip: &Patterns) -> Result<Walk> {
 /// What it holds: the names still to come in each folder on the way down, and the first name of every file that has several.
 /// Everything is asked relative to an open folder, so that no path is too long.
 ///
-/// Each item may be [`crate::error::Error::Path`], for a folder or file that cannot be looked at; the walk is over then.
+/// What cannot be read is a step of its own. An item may still be [`Error::Path`], for anything else that fails; the walk is over then.
 pub struct Walker<'a> {
     roots: VecDeque<PathBuf>,
     skip: &'a Patterns,
@@ -134,7 +187,7 @@ impl<'a> Walker<'a> {
     /// A walk over `roots`, in their order, beneath the folder `base`. Nothing but `base` is looked at yet.
     ///
     /// # Errors
-    /// [`crate::error::Error::Path`] for `base`.
+    /// [`Error::Path`] for `base`.
     pub fn new(base: &'a Path, roots: &[PathBuf], skip: &'a Patterns, attributes: Attributes) -> Result<Walker<'a>> {
         let dir = disk::open_dir(base)?;
         let mut eye = Eye { base, attributes, links: HashMap::new(), owners: Owners::default() };
@@ -150,7 +203,10 @@ impl<'a> Walker<'a> {
     fn advance(&mut self) -> Result<bool> {
         if let Some(folder) = self.way.last_mut() {
             match folder.names.pop() {
-                Some(name) => self.enter_next(&name)?,
+                Some(name) => match self.enter_next(&name) {
+                    Err(why) if is_unreadable(&why) => self.ready.push_back(Step::Unreadable { path: self.path.join(name), why }),
+                    other => other?,
+                },
                 None => {
                     let folder = self.way.pop();
                     let above = self.path.as_os_str().len().saturating_sub(folder.map_or(0, |folder| folder.name.as_os_str().len() + 1));
@@ -160,8 +216,11 @@ impl<'a> Walker<'a> {
             return Ok(true);
         }
         let Some(root) = self.roots.pop_front() else { return Ok(false) };
-        if !self.enter_root(&root)? {
-            self.ready.push_back(Step::Absent(root));
+        match self.enter_root(&root) {
+            Ok(true) => {}
+            Ok(false) => self.ready.push_back(Step::Absent(root)),
+            Err(why) if is_unreadable(&why) => self.ready.push_back(Step::Unreadable { path: root, why }),
+            Err(e) => return Err(e),
         }
         Ok(true)
     }
@@ -248,7 +307,7 @@ impl<'a> Walker<'a> {
         let fd = match sys::openat(at, name, FOLDER, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(Entered::Entry),
-            Err(e) => return Err(e).named("open", full),
+            Err(e) => return Err(e).named("list", full),
         };
         let mut names = disk::names(fd.as_fd(), &full)?;
         names.reverse();

@@ -7,12 +7,12 @@ use super::{Budget, Done, Event, How};
 use crate::digest::{self, Hasher};
 use crate::disk;
 use crate::error::{Error, Named, Result};
-use crate::scope::{Found, Step};
-use crate::tree::{Digest, Kind, Meta};
+use crate::scope::{Found, Step, Unreadable, is_unreadable};
+use crate::tree::{Digest, Hole, Kind, Meta};
 use rustix::fs::{Mode, OFlags, Stat};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,8 @@ pub(super) struct Reader<'a, I: Iterator> {
     progress: &'a (dyn Fn(u64) + Sync),
     stop: &'a AtomicBool,
     captured: Captured,
+    /// As soon as anything is, nothing will come of the archive, and what is left to find out is what else stands in its way.
+    unreadable: Unreadable,
     /// Headers and padding that wait for the next content.
     pending: Vec<u8>,
     /// The folders on the way down to the current entry that a differential archive does not hold yet.
@@ -122,18 +124,21 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         let dir = disk::open_dir(base)?;
         let (captured, pending, way) = (Captured::default(), Vec::new(), Vec::new());
         let (linked, heirs) = (HashSet::new(), HashMap::new());
-        Ok(Reader { base, dir, top, flow, before, how, progress, stop, captured, pending, way, linked, heirs })
+        Ok(Reader { base, dir, top, flow, before, how, progress, stop, captured, unreadable: Unreadable::default(), pending, way, linked, heirs })
     }
 
     pub(super) fn run(mut self, steps: impl Iterator<Item = Result<Step>>) -> Result<Captured> {
         for step in steps {
             match step? {
-                Step::Found(found) => self.entry(found)?,
+                Step::Found(found) if self.unreadable.is_empty() => self.entry(found)?,
+                Step::Found(found) => self.look(&found),
                 Step::Absent(root) => self.captured.absent.push(root),
                 Step::Socket(path) => self.captured.sockets.push(path),
+                Step::Unreadable { why, .. } => self.unreadable.add(&why),
             }
             self.go_on()?;
         }
+        self.unreadable.check()?;
         self.headers()?;
         self.flow.flush()?;
         self.captured.gone = self.before.map(Beside::finish).transpose()?.unwrap_or_default();
@@ -146,6 +151,26 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
 
     fn differential(&self) -> bool {
         self.before.as_ref().is_some_and(Beside::differential)
+    }
+
+    /// Whether a file that is there may be read, too.
+    fn look(&mut self, found: &Found) {
+        if let Kind::File { .. } = found.node.kind {
+            let (path, flags) = (&found.node.path, OFlags::RDONLY | OFlags::NONBLOCK);
+            let opened = disk::open_beneath(self.dir.as_fd(), path, flags, Mode::empty()).named("read", self.base.join(path));
+            if let Err(why) = opened.map(|_| ()) {
+                self.refused(why).unwrap_or_default();
+            }
+        }
+    }
+
+    /// What cannot be read is collected; other errors end the work.
+    fn refused(&mut self, why: Error) -> Result<()> {
+        if !is_unreadable(&why) {
+            return Err(why);
+        }
+        self.unreadable.add(&why);
+        Ok(())
     }
 
     fn entry(&mut self, mut found: Found) -> Result<()> {
@@ -168,7 +193,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         }
         match found.node.kind {
             Kind::File { .. } => self.file(found, how, listed.as_ref()),
-            _ => self.begin(found, None, None),
+            _ => self.begin(entry(found)),
         }
     }
 
@@ -203,7 +228,11 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         }
         let copy = if let How::Copy(path, digest) = how { Some((path, digest)) } else { None };
         for attempt in 1..=TRIES {
-            match self.read(found.clone(), copy.as_ref(), listed, attempt == TRIES)? {
+            let tried = match self.read(found.clone(), copy.as_ref(), listed, attempt == TRIES) {
+                Ok(tried) => tried,
+                Err(why) => return self.refused(why),
+            };
+            match tried {
                 Attempt::Done => break,
                 gone @ (Attempt::Vanished | Attempt::Replaced) => {
                     let path = found.node.path;
@@ -234,7 +263,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         let was = &listed.entry;
         found.node.meta.xattrs.clone_from(&was.node.meta.xattrs);
         let (path, size) = (found.node.path.clone(), found.node.kind.size());
-        self.begin(found, was.digest, None)?;
+        self.begin(Entry { digest: was.digest, holes: was.holes.clone(), ..entry(found) })?;
         let mut at = 0;
         for piece in &listed.pieces {
             self.headers()?;
@@ -279,7 +308,11 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         } else {
             found.identity = identity;
         }
+        opened.find_holes()?;
         found.node.kind = Kind::File { size: opened.before.st_size as u64 };
+        if found.links {
+            self.linked.insert(found.node.path.clone());
+        }
         let compared = Compared { sqlite: copy.map(|(_, digest)| *digest), listed: listed.filter(|_| self.differential()) };
         if opened.before.st_size as usize <= CHUNK {
             self.read_small(found, opened, compared, last_try)
@@ -304,10 +337,12 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         self.count(&found.node.kind);
         let attempt = if stable { Attempt::Done } else { Attempt::Changed };
         if compared.listed.is_some() && compared.is_same(&found, &digest::of(&content)) {
+            self.linked.remove(&found.node.path);
             return Ok(attempt);
         }
         let size = content.len() as u64;
-        self.begin(found, None, compared.sqlite)?;
+        opened.holes.retain(|(offset, length)| offset + length <= size);
+        self.begin(Entry { sqlite: compared.sqlite, holes: opened.holes, ..entry(found) })?;
         if !content.is_empty() {
             self.content(content)?;
             self.pending.resize(header::padding(size), 0);
@@ -317,7 +352,8 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
 
     fn read_large(&mut self, found: Found, mut opened: Opened, compared: Compared<'_>, last_try: bool) -> Result<Attempt> {
         let (kind, size) = (found.node.kind.clone(), found.node.kind.size());
-        let before_this = self.mark(found, None, compared.sqlite, None)?;
+        let holes = std::mem::take(&mut opened.holes);
+        let before_this = self.mark(Entry { sqlite: compared.sqlite, holes, ..entry(found) })?;
         let mut hasher = Hasher::default();
         let mut whole = true;
         let mut left = size;
@@ -376,7 +412,9 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
             return self.read_large(found, opened, compared, false);
         }
         let partial = Partial { held: held.iter().map(|(number, _)| *number).collect(), digest: changes.finish(), stored };
-        let before_this = self.mark(found, Some(whole), compared.sqlite, Some(partial))?;
+        let holes = opened.holes.clone();
+        let marked = Entry { digest: Some(whole), sqlite: compared.sqlite, partial: Some(Box::new(partial)), holes, ..entry(found) };
+        let before_this = self.mark(marked)?;
         for (number, digest) in held {
             self.go_on()?;
             match opened.piece(&kind, u64::from(number)).filter(|piece| digest::of(piece) == digest) {
@@ -390,12 +428,12 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
     }
 
     /// Begins an entry that may have to be taken back; gives the headers that waited before it.
-    fn mark(&mut self, found: Found, digest: Option<Digest>, sqlite: Option<Digest>, partial: Option<Partial>) -> Result<Vec<u8>> {
+    fn mark(&mut self, entry: Entry) -> Result<Vec<u8>> {
         // The folders above it stay, whatever becomes of it.
-        self.prepare(&found)?;
+        self.folders_above(&entry.node.path)?;
         let before_this = self.pending.clone();
         self.flow.send(Event::Mark)?;
-        self.store(Entry { partial: partial.map(Box::new), ..entry(found, digest, sqlite) })?;
+        self.store(entry)?;
         Ok(before_this)
     }
 
@@ -405,19 +443,16 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         Ok(Attempt::Changed)
     }
 
-    fn begin(&mut self, found: Found, digest: Option<Digest>, sqlite: Option<Digest>) -> Result<()> {
-        self.prepare(&found)?;
-        self.store(entry(found, digest, sqlite))
+    fn begin(&mut self, entry: Entry) -> Result<()> {
+        self.folders_above(&entry.node.path)?;
+        self.store(entry)
     }
 
     /// Stores the folders that were left out of a differential archive so far, although something in them is stored now.
-    fn prepare(&mut self, found: &Found) -> Result<()> {
-        if found.links {
-            self.linked.insert(found.node.path.clone());
-        }
+    fn folders_above(&mut self, path: &Path) -> Result<()> {
         for folder in std::mem::take(&mut self.way) {
-            if folder.node.path != found.node.path {
-                self.store(entry(folder, None, None))?;
+            if folder.node.path != path {
+                self.store(entry(folder))?;
             }
         }
         Ok(())
@@ -446,8 +481,8 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
     }
 }
 
-fn entry(found: Found, digest: Option<Digest>, sqlite: Option<Digest>) -> Entry {
-    Entry { node: found.node, digest, chunks: 0..0, identity: Some(found.identity), sqlite, partial: None }
+fn entry(found: Found) -> Entry {
+    Entry { node: found.node, digest: None, chunks: 0..0, identity: Some(found.identity), sqlite: None, partial: None, holes: Vec::new() }
 }
 
 /// How long the piece `number` of a file is.
@@ -460,12 +495,23 @@ struct Opened {
     file: File,
     path: PathBuf,
     before: Stat,
+    holes: Vec<Hole>,
 }
 
 impl Opened {
     fn new(file: File, path: PathBuf) -> Result<Opened> {
         let before = rustix::fs::fstat(&file).named("look at", &path)?;
-        Ok(Opened { file, path, before })
+        Ok(Opened { file, path, before, holes: Vec::new() })
+    }
+
+    /// Asks for the holes of a file that takes less room than its length; a hint for whoever writes it again.
+    fn find_holes(&mut self) -> Result<()> {
+        let size = self.before.st_size as u64;
+        if (self.before.st_blocks as u64).saturating_mul(512) < size {
+            self.holes = disk::holes(&self.file, size);
+            self.file.rewind().named("read", &self.path)?;
+        }
+        Ok(())
     }
 
     fn is_unchanged(&self) -> Result<bool> {
