@@ -12,9 +12,9 @@ fn three() -> (World, Vec<Value>) {
     let world = World::new();
     world.write("data/a", "alpha").write("config/c", "gamma");
     let mut taken = Vec::new();
-    for (time, args) in [("08:00", "--good"), ("09:00", "--kind=daily"), ("10:00", "--kind=manual")] {
+    for (time, arg) in [("08:00", "--good"), ("09:00", "--kind=daily"), ("10:00", "--kind=manual")] {
         world.write("data/at", time);
-        taken.push(world.at(&format!("2026-03-01T{time}:00Z")).run("eco-snap").arg(args).exits(0).only());
+        taken.push(world.at(&format!("2026-03-01T{time}:00Z")).run("eco-snap").args(["--full", arg]).exits(0).only());
     }
     world.at("2026-03-01T12:00:00Z");
     (world, taken)
@@ -288,6 +288,8 @@ fn an_archive_of_old_is_compared_with_a_snapshot() {
         world.run("eco-ls").args(words).exits(0).says("0 changed, 7 the same");
     }
     world.write("data/b", "two");
+    // The archive of old knows whole seconds only.
+    world.shell("touch -d 2001-02-03T04:05:06Z data/b");
     world.run("eco-snap").exits(0);
     assert_eq!(differences(&world.run("eco-ls").args(["--diff", old, "latest"]).exits(1)), ["data/another content", "data/b metadata"]);
     // Without any configuration both are found by their paths.

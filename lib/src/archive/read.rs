@@ -285,7 +285,11 @@ pub fn find_base(path: &Path, base: &Base) -> Option<PathBuf> {
 
 /// What is said of a differential archive whose base is gone.
 pub fn lacks(base: &Base) -> String {
-    format!("it is differential and its base {} ({}) is not in the store: neither can be restored without it", base.id, base.file.escape_debug())
+    format!(
+        "it is differential and its base {} ({}) is not in the store: without it nothing of it can be restored",
+        base.id,
+        base.file.escape_debug()
+    )
 }
 
 /// A part of a file, read without moving anybody's position in it.

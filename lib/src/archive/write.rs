@@ -57,10 +57,13 @@ pub struct Source<'a> {
     /// The walk over it, which need not read attributes of files.
     pub walker: Box<dyn Iterator<Item = Result<Step>> + Send + 'a>,
     /// Says of each file whether it is taken from where it lies.
-    pub how: Box<dyn FnMut(&Found) -> Result<How> + Send + 'a>,
+    pub how: Ask<'a>,
     /// What was captured before.
     pub previous: Option<Previous<'a>>,
 }
+
+/// Says of a file how it is to be captured.
+pub type Ask<'a> = Box<dyn FnMut(&Found) -> Result<How> + Send + 'a>;
 
 /// Where a file's content is taken from.
 pub enum How {
@@ -134,8 +137,8 @@ pub fn write(
     stop: &AtomicBool,
 ) -> Result<Option<Written>> {
     let budget = Budget { free: Mutex::new(Some(UNDER_WAY)), freed: Condvar::new() };
-    let (work_in, work_out) = channel::<(Vec<Event>, Sender<Vec<Result<Done>>>)>();
-    let (order_in, order_out) = channel::<(usize, Receiver<Vec<Result<Done>>>)>();
+    let (work_in, work_out) = channel::<(Vec<Event>, Sender<Packed>)>();
+    let (order_in, order_out) = channel::<(usize, Receiver<Packed>)>();
     let work_out = Mutex::new(work_out);
     let Source { base, walker, how, previous } = source;
     let from = previous.as_ref().map(|previous| previous.archive);
@@ -239,6 +242,9 @@ impl Event {
         }
     }
 }
+
+/// What becomes of a batch of events.
+type Packed = Vec<Result<Done>>;
 
 /// What the writing thread gets.
 enum Done {

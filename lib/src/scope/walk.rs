@@ -179,7 +179,7 @@ impl Folder {
             let journal = [name.as_bytes(), end.as_bytes()].concat();
             self.names.binary_search_by(|other| journal.as_slice().cmp(other.as_bytes())).is_ok()
         };
-        self.journals && JOURNALS.iter().any(|end| here(&end))
+        self.journals && JOURNALS.iter().any(here)
     }
 }
 

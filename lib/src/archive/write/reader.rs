@@ -3,7 +3,7 @@
 use super::super::index::{Entry, Listed, Partial};
 use super::super::{CHUNK, header};
 use super::beside::{Beside, is_same_object};
-use super::{Budget, Done, Event, How};
+use super::{Ask, Budget, Event, How, Packed};
 use crate::digest::{self, Hasher};
 use crate::disk;
 use crate::error::{Error, Named, Result};
@@ -52,19 +52,15 @@ enum Attempt {
 
 /// The way to the threads that pack and write.
 pub(super) struct Flow<'a> {
-    work: Sender<(Vec<Event>, Sender<Vec<Result<Done>>>)>,
-    order: Sender<(usize, Receiver<Vec<Result<Done>>>)>,
+    work: Sender<(Vec<Event>, Sender<Packed>)>,
+    order: Sender<(usize, Receiver<Packed>)>,
     budget: &'a Budget,
     batch: Vec<Event>,
     weight: usize,
 }
 
 impl<'a> Flow<'a> {
-    pub(super) fn new(
-        work: Sender<(Vec<Event>, Sender<Vec<Result<Done>>>)>,
-        order: Sender<(usize, Receiver<Vec<Result<Done>>>)>,
-        budget: &'a Budget,
-    ) -> Flow<'a> {
+    pub(super) fn new(work: Sender<(Vec<Event>, Sender<Packed>)>, order: Sender<(usize, Receiver<Packed>)>, budget: &'a Budget) -> Flow<'a> {
         Flow { work, order, budget, batch: Vec::new(), weight: 0 }
     }
 
@@ -95,7 +91,7 @@ pub(super) struct Reader<'a, I: Iterator> {
     top: &'a str,
     flow: Flow<'a>,
     before: Option<Beside<'a, I>>,
-    how: Box<dyn FnMut(&Found) -> Result<How> + Send + 'a>,
+    how: Ask<'a>,
     progress: &'a (dyn Fn(u64) + Sync),
     stop: &'a AtomicBool,
     captured: Captured,
@@ -117,7 +113,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         top: &'a str,
         flow: Flow<'a>,
         before: Option<Beside<'a, I>>,
-        how: Box<dyn FnMut(&Found) -> Result<How> + Send + 'a>,
+        how: Ask<'a>,
         progress: &'a (dyn Fn(u64) + Sync),
         stop: &'a AtomicBool,
     ) -> Result<Reader<'a, I>> {
