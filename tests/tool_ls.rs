@@ -288,6 +288,7 @@ fn an_archive_of_old_is_compared_with_a_snapshot() {
         world.run("eco-ls").args(words).exits(0).says("0 changed, 7 the same");
     }
     world.write("data/b", "two");
+    world.shell("touch -d '2025-12-15 03:00:07' data/b");
     world.run("eco-snap").exits(0);
     assert_eq!(differences(&world.run("eco-ls").args(["--diff", old, "latest"]).exits(1)), ["data/another content", "data/b metadata"]);
     // Without any configuration both are found by their paths.
