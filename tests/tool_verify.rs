@@ -496,6 +496,8 @@ fn a_rehearsal_restores_all_of_it_and_leaves_nothing_but_the_verdict() {
     assert!(is_empty(&stage));
     let listed = || known(&world.run("eco-ls").arg("latest").exits(0).only());
     assert_eq!(listed(), [json!(true), json!("2026-03-02T08:00:00Z"), json!("restored"), json!("2026-03-02T08:00:00Z")]);
+    let table = world.run("eco-ls").args(["--human", "latest"]).exits(0).stdout;
+    assert!(table.contains("restore rehearsed 2026-03-02 08:00:00, /"), "{table}");
     // A look that is less deep says when and how deep it was, and does not take back what was proven.
     world.at("2026-03-03T08:00:00Z").run("eco-verify").arg("latest").exits(0);
     assert_eq!(listed(), [json!(true), json!("2026-03-03T08:00:00Z"), json!("data"), json!("2026-03-02T08:00:00Z")]);
@@ -630,6 +632,7 @@ fn a_share_has_its_sign_and_is_of_the_data() {
         world.run("eco-verify").args(["--sample", "5%", "--depth", depth]).arg(&archive).exits(2).says("--depth data only");
     }
     world.run("eco-verify").args(["--sample", "5%", "--live", "latest"]).exits(2);
+    world.run("eco-verify").args(["--scratch", "/tmp"]).arg(&archive).exits(2).says("--scratch goes with --depth restored");
     assert_eq!(world.run("eco-verify").args(["--sample", "33.3%"]).arg(&archive).exits(0).only()["sample"], 0.333);
 }
 
