@@ -15,15 +15,16 @@ mod index;
 mod member;
 mod read;
 mod sample;
+mod toc;
 mod verify;
 mod write;
 
 pub use extract::{Content, Extracted, extract};
 pub use foreign::{Foreign, file_stem};
-pub use index::{Chunk, Entry, FORMAT, Head, Index};
-pub use read::Archive;
+pub use index::{Base, Chunk, Entry, FORMAT, Head, Index, Partial};
+pub use read::{Archive, find_base, lacks};
 pub use sample::Sampled;
-pub use write::{Options, Source, Written, write};
+pub use write::{How, Options, Previous, Source, Written, write};
 
 /// Content is cut into pieces of this size, each compressed and digested on its own: 1 MiB.
 pub const CHUNK: usize = 1 << 20;

@@ -6,13 +6,21 @@
 use crate::error::{Error, Named, Result};
 use crate::tree::{Identity, Kind, Meta, Mtime, Node, Xattr};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// Added to the flags of a folder that is only passed through: it need not be one that may be listed.
+#[cfg(target_os = "linux")]
+pub const LOOKUP: OFlags = OFlags::PATH;
+/// Where there is no such thing, it must be one that may be listed.
+#[cfg(not(target_os = "linux"))]
+pub const LOOKUP: OFlags = OFlags::empty();
 
 /// Opens a folder for use as the place that names are resolved beneath.
 ///
@@ -79,7 +87,7 @@ pub fn describe(path: PathBuf, stat: &Stat) -> (Node, Identity) {
 
 /// Which object this is, and when it was last touched.
 pub fn identity(stat: &Stat) -> Identity {
-    let ctime_ns = i128::from(stat.st_ctime as i64) * 1_000_000_000 + i128::from(stat.st_ctime_nsec as u32);
+    let ctime_ns = (stat.st_ctime as i64).saturating_mul(1_000_000_000).saturating_add(i64::from(stat.st_ctime_nsec as u32));
     Identity { dev: stat.st_dev as u64, ino: stat.st_ino as u64, ctime_ns }
 }
 
@@ -151,21 +159,66 @@ pub fn names(dir: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>> {
 /// # Errors
 /// [`Error::Path`].
 pub fn xattrs(path: &Path) -> Result<Vec<Xattr>> {
-    use rustix::io::Errno;
-    let mut list = vec![0u8; 1024];
+    read_xattrs(path, |list| sys::llistxattr(path, list), |name, value| sys::lgetxattr(path, name, value))
+}
+
+/// Extended attributes of an open file; `path` is for the message.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn xattrs_of(file: BorrowedFd<'_>, path: &Path) -> Result<Vec<Xattr>> {
+    read_xattrs(path, |list| sys::flistxattr(file, list), |name, value| sys::fgetxattr(file, name, value))
+}
+
+/// Extended attributes of the entry `name` of an open folder, links not followed; `path` is the whole one, for the message.
+///
+/// # Errors
+/// [`Error::Path`].
+pub fn xattrs_at(dir: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Vec<Xattr>> {
+    if let Some(way) = way_to(dir, name) {
+        return read_xattrs(path, |list| sys::llistxattr(&way, list), |name, value| sys::lgetxattr(&way, name, value));
+    }
+    match xattrs(path) {
+        // Not for links, which cannot be opened: nothing knows theirs then.
+        Err(Error::Path { source, .. }) if source.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) => {
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            xattrs_of(sys::openat(dir, name, flags, Mode::empty()).named("read the attributes of", path)?.as_fd(), path)
+        }
+        other => other,
+    }
+}
+
+/// A short path to the entry `name` of an open folder, for the calls that take nothing but a path. `None` where the system has no such
+/// paths, or not for this process.
+pub fn way_to(dir: BorrowedFd<'_>, name: &OsStr) -> Option<PathBuf> {
+    static HAS_PROC: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    let way = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+    // A process that has changed its user may be kept from it.
+    let works =
+        || sys::stat(way.join(".")).is_ok_and(|there| sys::fstat(dir).is_ok_and(|here| (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)));
+    HAS_PROC.get_or_init(works).then(|| way.join(name))
+}
+
+/// `list` and `get` fill a buffer as the system's calls do.
+fn read_xattrs(
+    path: &Path,
+    list: impl Fn(&mut Vec<u8>) -> rustix::io::Result<usize>,
+    get: impl Fn(&OsStr, &mut Vec<u8>) -> rustix::io::Result<usize>,
+) -> Result<Vec<Xattr>> {
+    let mut names = vec![0u8; 1024];
     let length = loop {
-        match sys::llistxattr(path, &mut list) {
+        match list(&mut names) {
             Ok(length) => break length,
-            Err(Errno::RANGE) => list.resize(list.len() * 4, 0),
+            Err(Errno::RANGE) => names.resize(names.len() * 4, 0),
             Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(Vec::new()),
             Err(e) => return Err(e).named("list the attributes of", path),
         }
     };
     let mut found = Vec::new();
-    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let mut value = vec![0u8; 256];
         let length = loop {
-            match sys::lgetxattr(path, OsStr::from_bytes(name), &mut value) {
+            match get(OsStr::from_bytes(name), &mut value) {
                 Ok(length) => break Some(length),
                 Err(Errno::RANGE) => value.resize(value.len() * 8, 0),
                 Err(Errno::NODATA) => break None,

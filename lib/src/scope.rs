@@ -2,7 +2,7 @@
 
 mod walk;
 
-pub use walk::{Found, Walk, walk};
+pub use walk::{Attributes, Found, Step, Walk, Walker, walk};
 
 use crate::record::Scope;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 /// The folder at the ecosystem's root that holds everything of ours; never captured, never rolled back.
 pub const OURS: &str = ".eco";
+
+/// What the name of a journal adds to that of its database: <https://www.sqlite.org/tempfiles.html>.
+pub const JOURNALS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// `[snapshot]`: what is captured, and what of it is never rolled back.
 #[derive(Clone, Debug, Default, PartialEq)]

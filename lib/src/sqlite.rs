@@ -1,13 +1,14 @@
 //! Databases that are in use: a consistent copy through SQLite's own backup, and a digest that ignores the counters which every
 //! copy changes.
 
+use crate::archive::How;
 use crate::digest::Hasher;
 use crate::error::{Error, Named, Result};
-use crate::scope::{Found, SqliteMode};
-use crate::tree::{Digest, Kind};
+use crate::scope::{Found, JOURNALS};
+use crate::tree::Digest;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
@@ -17,9 +18,6 @@ use std::time::Duration;
 
 /// The first bytes of every database: <https://www.sqlite.org/fileformat.html>, 1.3.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-
-/// What a journal's name adds to its database's.
-const JOURNALS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// How long a writer may keep the database locked before the copy gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,41 +32,52 @@ pub fn companions(database: &Path) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Copies every database among `entries` that is in use (somebody has it open, or a journal lies beside it) into the folder
-/// `scratch`, and drops its journals from `entries`: the copy holds what they held.
-///
-/// # Errors
-/// [`Error::Other`] naming the database that cannot be copied: a byte copy of it would be torn.
-pub fn copy_databases(base: &Path, entries: &mut Vec<Found>, mode: SqliteMode, scratch: &Path) -> Result<HashMap<PathBuf, (PathBuf, Digest)>> {
-    let mut copies = HashMap::new();
-    if mode == SqliteMode::Bytes {
-        return Ok(copies);
+/// Copies databases that are in use (somebody has them open, or a journal lies beside them) into a folder.
+pub struct Copier<'a> {
+    base: &'a Path,
+    scratch: &'a Path,
+    /// Device and inode of every file that somebody has open.
+    open: HashSet<(u64, u64)>,
+    /// Journals of databases that were copied: the copies hold what they held.
+    absorbed: HashSet<PathBuf>,
+    copies: u64,
+}
+
+impl<'a> Copier<'a> {
+    /// For the tree at `base`, into the private folder `scratch`.
+    pub fn new(base: &'a Path, scratch: &'a Path) -> Copier<'a> {
+        Copier { base, scratch, open: open_files(), absorbed: HashSet::new(), copies: 0 }
     }
-    let names: HashSet<PathBuf> = entries.iter().map(|e| e.node.path.clone()).collect();
-    let open = open_files();
-    let mut absorbed: HashSet<PathBuf> = HashSet::new();
-    for found in entries.iter() {
+
+    /// Says how this file is to be captured, and copies it if it is a database in use. Asked in the order of the walk, in which a
+    /// database comes before its journals.
+    ///
+    /// # Errors
+    /// [`Error::Other`] naming the database that cannot be copied: a byte copy of it would be torn.
+    pub fn how(&mut self, found: &Found) -> Result<How> {
         let path = &found.node.path;
-        let in_use = companions(path).any(|name| names.contains(&name)) || open.contains(&(found.identity.dev, found.identity.ino));
-        if !matches!(found.node.kind, Kind::File { size } if size > 0) || !in_use || !is_database(&base.join(path)) {
-            continue;
+        if self.absorbed.contains(path) {
+            return Ok(How::LeftOut);
         }
-        let copy = scratch.join(format!("{}.db", copies.len()));
-        match try_back_up(&base.join(path), &copy) {
+        let in_use = found.journal || self.open.contains(&(found.identity.dev, found.identity.ino));
+        if !in_use || found.node.kind.size() == 0 || !is_database(&self.base.join(path)) {
+            return Ok(How::AsItIs);
+        }
+        self.copies += 1;
+        let copy = self.scratch.join(format!("{}.db", self.copies));
+        match try_back_up(&self.base.join(path), &copy) {
             // Its writer died in a transaction, which only a writer could undo. Nobody writes to it, so it is captured as it is,
             // with the journal that heals it wherever it is opened.
             Err(e) if e.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
                 let _ = fs::remove_file(&copy);
-                continue;
+                return Ok(How::AsItIs);
             }
-            tried => finished(tried, &base.join(path))?,
+            tried => finished(tried, &self.base.join(path))?,
         }
         let digest = masked_digest(&copy)?;
-        absorbed.extend(companions(path));
-        copies.insert(path.clone(), (copy, digest));
+        self.absorbed.extend(companions(path));
+        Ok(How::Copy(copy, digest))
     }
-    entries.retain(|found| !absorbed.contains(&found.node.path));
-    Ok(copies)
 }
 
 /// A copy of the database as of one moment, while others go on writing to it.
@@ -150,6 +159,11 @@ mod tests {
     use super::*;
     use crate::scope::{Patterns, walk};
 
+    fn found(base: &Path) -> Vec<Found> {
+        let walked = walk(base, &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap();
+        walked.entries.into_iter().filter(|found| found.node.kind.word() == "file").collect()
+    }
+
     #[test]
     fn a_database_in_use_is_copied_whole_and_its_journals_are_left_out() {
         let dir = tempfile::tempdir().unwrap();
@@ -158,11 +172,14 @@ mod tests {
         let live = Connection::open(dir.path().join("data/shop.db")).unwrap();
         live.execute_batch("pragma journal_mode=wal; create table t(x); insert into t values (1), (2);").unwrap();
         fs::write(dir.path().join("data/other.db-wal"), "not a journal of any database").unwrap();
-        let mut entries = walk(dir.path(), &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap().entries;
-        let copies = copy_databases(dir.path(), &mut entries, SqliteMode::Online, scratch.path()).unwrap();
-        let names: Vec<_> = entries.iter().map(|e| e.node.path.display().to_string()).collect();
-        assert_eq!(names, ["", "data", "data/other.db-wal", "data/shop.db"]);
-        let (copy, digest) = &copies[Path::new("data/shop.db")];
+        let found = found(dir.path());
+        let mut copier = Copier::new(dir.path(), scratch.path());
+        let hows: Vec<_> = found.iter().map(|found| (found.node.path.to_str().unwrap(), copier.how(found).unwrap())).collect();
+        let [("data/other.db-wal", How::AsItIs), ("data/shop.db", How::Copy(copy, digest)), (shm, How::LeftOut), (wal, How::LeftOut)] = &hows[..]
+        else {
+            panic!("{:?}", hows.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        };
+        assert_eq!([*shm, *wal], ["data/shop.db-shm", "data/shop.db-wal"]);
         let rows: i64 = Connection::open(copy).unwrap().query_row("select count(*) from t", [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 2);
 
@@ -181,7 +198,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
         Connection::open(dir.path().join("data/rest.db")).unwrap().execute_batch("create table t(x)").unwrap();
-        let mut entries = walk(dir.path(), &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap().entries;
-        assert!(copy_databases(dir.path(), &mut entries, SqliteMode::Online, dir.path()).unwrap().is_empty());
+        let mut copier = Copier::new(dir.path(), dir.path());
+        assert!(matches!(copier.how(&found(dir.path())[0]).unwrap(), How::AsItIs));
     }
 }

@@ -10,10 +10,10 @@ mod verify;
 pub use between::{Between, compare_stored};
 pub use live::{compare_live, entries, read_index};
 pub use rehearse::rehearse;
-pub use take::{Quiet, Taken, Taking, take};
+pub use take::{Mode, Quiet, Taken, Taking, take};
 pub use verify::{Depth, verify};
 
-use crate::archive::{Archive, Head, file_stem};
+use crate::archive::{Archive, Base, Head, file_stem, find_base, lacks};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::{RecordPath, Scope, Snapshot, Stamp};
@@ -76,6 +76,8 @@ pub struct Stored {
     pub snapshot: Snapshot,
     /// The archive.
     pub path: PathBuf,
+    /// Of a differential one whose base is not in the store any more: what that means.
+    pub lacks: Option<String>,
 }
 
 impl Stored {
@@ -95,16 +97,20 @@ impl Stored {
     /// The record of an archive that describes itself.
     pub fn describe(head: Head, path: &Path, length: u64) -> Stored {
         let seal = Seal::read(path, length);
+        let base = head.base.as_ref().map(|base| (base, find_base(path, base)));
+        let lacks = base.as_ref().filter(|(_, found)| found.is_none()).map(|(base, _)| lacks(base));
+        // It is worth no more than what it builds on.
+        let base_is_sound = base.is_none_or(|(base, found)| found.is_some_and(|path| is_verified(&path, base)));
         let mut snapshot = head.snapshot;
         snapshot.path = Some(RecordPath::new(path));
         snapshot.archive_bytes = Some(length);
         snapshot.sha256_toc = seal.as_ref().map(|seal| seal.sha256_toc.clone());
-        snapshot.verified = Some(seal.as_ref().is_some_and(|seal| seal.ok));
+        snapshot.verified = Some(seal.as_ref().is_some_and(|seal| seal.ok) && base_is_sound);
         snapshot.verified_at = seal.as_ref().map(|seal| seal.time);
         snapshot.restored_at = seal.as_ref().and_then(|seal| seal.restored);
         snapshot.verified_depth = seal.map(|seal| seal.depth);
         snapshot.good = Some(snapshot.health.as_deref() == Some("ok") && snapshot.verified == Some(true));
-        Stored { stamp: Stamp { time: head.time, ecosystem: Some(head.ecosystem), host: head.host }, snapshot, path: path.to_owned() }
+        Stored { stamp: Stamp { time: head.time, ecosystem: Some(head.ecosystem), host: head.host }, snapshot, path: path.to_owned(), lacks }
     }
 
     /// One of another format: all that can be said without reading it to its end is the time of its first entry.
@@ -131,7 +137,7 @@ impl Stored {
             ..Snapshot::default()
         };
         let time = Timestamp::from_second(seconds).unwrap_or_default();
-        Ok(Stored { stamp: Stamp { time, ..Stamp::default() }, snapshot, path: path.to_owned() })
+        Ok(Stored { stamp: Stamp { time, ..Stamp::default() }, snapshot, path: path.to_owned(), lacks: None })
     }
 
     /// The last six characters of its id, by which people know it.
@@ -146,6 +152,12 @@ impl Stored {
     fn is_kind(&self, kind: &str) -> bool {
         self.snapshot.kind.as_deref() == Some(kind)
     }
+}
+
+/// Whether the archive at `path` was verified as the base that this names.
+fn is_verified(path: &Path, base: &Base) -> bool {
+    let length = fs::metadata(path).map(|meta| meta.len()).unwrap_or_default();
+    Seal::read(path, length).is_some_and(|seal| seal.ok && seal.sha256_toc == base.sha256_toc)
 }
 
 /// The last six characters of an id: its random tail.

@@ -13,11 +13,12 @@ impl Digest {
     /// Reads 64 hex digits.
     pub fn from_hex(text: &str) -> Option<Digest> {
         let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
+        if text.len() != 64 {
             return None;
         }
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = digit(digits[0])? << 4 | digit(digits[1])?;
         }
         Some(Digest(bytes))
     }
@@ -135,7 +136,7 @@ pub struct Identity {
     /// The inode.
     pub ino: u64,
     /// Last change of content or metadata, nanoseconds since 1970.
-    pub ctime_ns: i128,
+    pub ctime_ns: i64,
 }
 
 /// One entry of a tree.

@@ -1,8 +1,8 @@
 //! Opening an archive: the footer, then the index, then only the pieces that are asked for.
 
-use super::index::{Entry, Head, Index};
+use super::index::{Base, Chunk, Completed, Entry, Head, Index, Listed};
 use super::member::Unpacker;
-use super::{INDEX_NAME, footer, header};
+use super::{INDEX_NAME, footer, header, toc};
 use crate::digest::{self, Tee};
 use crate::disk;
 use crate::error::{Error, Named, Result};
@@ -10,9 +10,10 @@ use crate::tree::Digest;
 use flate2::bufread::GzDecoder;
 use rustix::fs::OFlags;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Names, times and digests keep an index from shrinking more than this, so a large one that does is a bomb. Sixty thousand names of one
 /// file, the least that can be said sixty thousand times, shrink to a ninetieth.
@@ -35,6 +36,8 @@ pub struct Archive {
     trailing: u64,
     /// Where the index begins: every piece lies before it.
     end: u64,
+    /// The archive that this one completes, once it was asked for.
+    base: OnceLock<Box<Archive>>,
 }
 
 impl Archive {
@@ -65,7 +68,7 @@ impl Archive {
         };
         Ok(found.filter(|(start, end)| end < start).map(|(start, end)| {
             let whole = start + footer::LENGTH;
-            Archive { file, path: path.to_owned(), length: whole, trailing: length - whole, end }
+            Archive { file, path: path.to_owned(), length: whole, trailing: length - whole, end, base: OnceLock::new() }
         }))
     }
 
@@ -96,37 +99,130 @@ impl Archive {
     /// [`Error::Archive`] when the index is damaged.
     pub fn head(&self) -> Result<Option<Head>> {
         let (stream, size) = self.index_stream()?;
-        Index::read_head(stream.take(size)).map_err(|why| self.damaged(&why))
+        let reader = toc::Reader::new(stream.take(size), self.end).map_err(|why| self.damaged(&why))?;
+        Ok(reader.head().cloned())
     }
 
-    /// The whole index, checked, with the SHA-256 of its JSON.
+    /// The archive's own index, checked, with the SHA-256 of its JSON. That of a differential archive is not the whole snapshot, see
+    /// [`Archive::whole`].
     ///
     /// # Errors
     /// [`Error::Archive`] naming what is wrong with it.
     pub fn index(&self) -> Result<(Index, Digest)> {
-        let (stream, size) = self.index_stream()?;
-        let mut limited = TeeReader { from: stream.take(size), tee: Tee::new(io::sink()) };
-        let index = Index::read(BufReader::with_capacity(1 << 16, &mut limited), self.end).map_err(|why| self.damaged(&why))?;
-        // The reader above may leave blanks behind; they belong to the digest.
-        io::copy(&mut limited, &mut io::sink()).map_err(|e| self.damaged(&e.to_string()))?;
-        let (_, digest, read) = limited.tee.finish();
-        if read != size {
-            return Err(self.damaged("it is shorter than it says"));
+        let mut listing = self.own_listing()?;
+        let head = listing.head().ok_or_else(|| self.damaged("it names no snapshot"))?.clone();
+        let index = Index::collect(head, &mut listing).map_err(|why| self.damaged(&why))?;
+        if index.head.base.is_none() {
+            index.check().map_err(|why| self.damaged(&why))?;
         }
-        self.check_tail(limited.from.into_inner(), size)?;
-        Ok((index, digest))
+        Ok((index, listing.digest()))
+    }
+
+    /// Everything in the snapshot, with the SHA-256 of the archive's own index: of a differential archive what it holds itself and
+    /// what its base does.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] naming what is wrong with either, or the base that is missing or is another one.
+    pub fn whole(&self) -> Result<(Index, Digest)> {
+        let (own, digest) = self.index()?;
+        Ok((self.complete(own)?, digest))
+    }
+
+    /// The archive's own index, with what its base holds if it is a differential one.
+    ///
+    /// # Errors
+    /// As [`Archive::whole`].
+    pub fn complete(&self, own: Index) -> Result<Index> {
+        let Some(base) = own.head.base.clone() else { return Ok(own) };
+        let (base, _) = self.open_base(&base)?.expecting(&base)?;
+        let head = own.head.clone();
+        let entries = Completed::new(&head, own.into_listed(), base.into_listed());
+        let index = Index::collect(head.clone(), entries).and_then(|index| index.check().map(|()| index));
+        index.map_err(|why| self.damaged(&why))
+    }
+
+    /// The entries of the whole snapshot one after the other, without holding the index. The index must hash to `sha256_toc`.
+    ///
+    /// # Errors
+    /// As [`Archive::whole`]; the entries bring a sentence where the index is damaged.
+    pub(super) fn listing(&self, sha256_toc: &str) -> Result<Box<dyn Iterator<Item = Result<Listed, String>> + Send + '_>> {
+        let own = self.own_listing()?;
+        let head = own.head().ok_or_else(|| self.damaged("it names no snapshot"))?.clone();
+        let own = own.expecting(sha256_toc);
+        Ok(match &head.base {
+            None => Box::new(own),
+            Some(base) => Box::new(Completed::new(&head, own, self.open_base(base)?.own_listing()?.expecting(&base.sha256_toc))),
+        })
+    }
+
+    /// Reads the archive's own index to its end, as others will, without holding it.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] naming what is wrong with it, and if it does not hash to this.
+    pub fn check_index(&self, sha256_toc: &Digest) -> Result<()> {
+        let mut last: Option<PathBuf> = None;
+        for listed in self.own_listing()?.expecting(&sha256_toc.to_string()) {
+            let path = listed.map_err(|why| self.damaged(&why))?.entry.node.path;
+            if last.is_some_and(|last| last >= path) {
+                return Err(self.damaged("its entries are out of order"));
+            }
+            last = Some(path);
+        }
+        Ok(())
+    }
+
+    fn own_listing(&self) -> Result<OwnListing<'_>> {
+        let (stream, size) = self.index_stream()?;
+        let limited = TeeReader { from: stream.take(size), tee: Tee::new(io::sink()) };
+        let reader = toc::Reader::new(limited, self.end).map_err(|why| self.damaged(&why))?;
+        Ok(OwnListing { archive: self, size, reader: Some(reader), digest: Digest([0; 32]), expected: None })
+    }
+
+    /// Its index, which must be the one that a differential archive names.
+    fn expecting(&self, base: &Base) -> Result<(Index, Digest)> {
+        let (index, digest) = self.index()?;
+        if digest.to_string() == base.sha256_toc {
+            return Ok((index, digest));
+        }
+        Err(Error::archive(
+            &self.path,
+            format!("it is not the base {} that the differential archive was made from: its index is another one", base.id),
+        ))
+    }
+
+    /// The base of this differential archive, wherever in the same store it is.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] naming it when it is not there.
+    pub(super) fn open_base(&self, base: &Base) -> Result<&Archive> {
+        if self.base.get().is_none() {
+            let path = find_base(&self.path, base).ok_or_else(|| Error::archive(&self.path, lacks(base)))?;
+            let archive =
+                Archive::open(&path)?.ok_or_else(|| Error::archive(&path, "it is the base of a differential archive, and is cut off or damaged"))?;
+            // Another thread may have been faster; then both have found the same one.
+            let _ = self.base.set(Box::new(archive));
+        }
+        self.base.get().map(|base| &**base).ok_or_else(|| Error::archive(&self.path, lacks(base)))
+    }
+
+    /// The archive that a piece lies in.
+    pub(super) fn holding(&self, chunk: &Chunk) -> &Archive {
+        match self.base.get() {
+            Some(base) if chunk.from_base => base,
+            _ => self,
+        }
     }
 
     /// After the index come its padding, two empty blocks, the end of the member, and the footer: nothing else.
-    fn check_tail(&self, mut stream: IndexStream<'_>, size: u64) -> Result<()> {
+    fn check_tail(&self, mut stream: IndexStream<'_>, size: u64) -> Result<(), String> {
         let mut rest = Vec::new();
         let limit = (header::padding(size) + 2 * header::BLOCK) as u64;
-        (&mut stream).take(limit + 1).read_to_end(&mut rest).map_err(|e| self.damaged(&e.to_string()))?;
+        (&mut stream).take(limit + 1).read_to_end(&mut rest).map_err(|e| e.to_string())?;
         if rest.len() as u64 != limit || rest.iter().any(|byte| *byte != 0) {
-            return Err(self.damaged("something else than the end of the archive follows it"));
+            return Err("something else than the end of the archive follows it".into());
         }
-        let left = stream.into_inner().fill_buf().named("read", &self.path)?.len();
-        if left != 0 { Err(self.damaged("bytes between it and the footer")) } else { Ok(()) }
+        let left = stream.into_inner().fill_buf().map_err(|e| e.to_string())?.len();
+        if left != 0 { Err("bytes between it and the footer".into()) } else { Ok(()) }
     }
 
     fn damaged(&self, why: &str) -> Error {
@@ -135,9 +231,8 @@ impl Archive {
 
     /// The JSON's bytes and their number.
     fn index_stream(&self) -> Result<(IndexStream<'_>, u64)> {
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(self.end)).named("read", &self.path)?;
-        let raw = BufReader::with_capacity(1 << 16, file.take(self.length - footer::LENGTH - self.end));
+        let section = Section { file: &self.file, at: self.end, end: self.length - footer::LENGTH };
+        let raw = BufReader::with_capacity(1 << 16, section);
         let mut stream = GzDecoder::new(raw);
         let mut block = [0; header::BLOCK];
         stream.read_exact(&mut block).map_err(|e| self.damaged(&e.to_string()))?;
@@ -159,11 +254,6 @@ impl Archive {
         disk::read_at(&self.file, &self.path, start, (end - start) as usize)
     }
 
-    /// Where the region of a piece ends: at the next piece, or at the index.
-    pub(super) fn region_end(&self, index: &Index, chunk: usize) -> u64 {
-        index.chunks.get(chunk + 1).map_or(self.end, |next| next.offset)
-    }
-
     /// The content of an entry, piece by piece, each checked against its digest.
     ///
     /// # Errors
@@ -171,12 +261,12 @@ impl Archive {
     pub fn content(&self, index: &Index, entry: &Entry, to: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut unpacker = Unpacker::new();
         let mut piece = Vec::new();
-        for number in entry.chunks.start as usize..entry.chunks.end as usize {
-            let chunk = index.chunks[number];
-            let packed = self.region(chunk.offset, self.region_end(index, number))?;
+        for chunk in index.pieces(entry) {
+            let archive = self.holding(chunk);
+            let packed = archive.region(chunk.offset, chunk.end)?;
             let whole = unpacker.unpack(&packed, chunk.size as usize, &mut piece);
             if whole.is_none() || digest::of(&piece) != chunk.digest {
-                return Err(Error::archive(&self.path, format!("{} is damaged in it", entry.node.path.display())));
+                return Err(Error::archive(&archive.path, format!("{} is damaged in it", entry.node.path.display())));
             }
             to(&piece)?;
         }
@@ -184,7 +274,90 @@ impl Archive {
     }
 }
 
-type IndexStream<'a> = GzDecoder<BufReader<io::Take<&'a File>>>;
+/// Whether the base of the differential archive at `path` is there: in the same folder, or in one beside that.
+pub fn find_base(path: &Path, base: &Base) -> Option<PathBuf> {
+    let folder = disk::parent(path);
+    let beside = std::fs::read_dir(folder.join("..")).into_iter().flatten().flatten().map(|entry| entry.path());
+    // A name from an archive is joined to a path: it must be nothing but a name.
+    let name = Path::new(&base.file).file_name().filter(|name| *name == base.file.as_str())?;
+    std::iter::once(folder.to_owned()).chain(beside).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// What is said of a differential archive whose base is gone.
+pub fn lacks(base: &Base) -> String {
+    format!("it is differential and its base {} ({}) is not in the store: neither can be restored without it", base.id, base.file.escape_debug())
+}
+
+/// A part of a file, read without moving anybody's position in it.
+struct Section<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = buffer.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+        let read = self.file.read_at(&mut buffer[..room], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+type IndexStream<'a> = GzDecoder<BufReader<Section<'a>>>;
+
+/// The entries of an archive's own index, one after the other.
+struct OwnListing<'a> {
+    archive: &'a Archive,
+    size: u64,
+    /// `None` when all has been read.
+    reader: Option<toc::Reader<TeeReader<io::Take<IndexStream<'a>>>>>,
+    digest: Digest,
+    expected: Option<String>,
+}
+
+impl OwnListing<'_> {
+    fn head(&self) -> Option<&Head> {
+        self.reader.as_ref().and_then(toc::Reader::head)
+    }
+
+    /// With an error at the end if the JSON does not hash to this.
+    fn expecting(mut self, sha256_toc: &str) -> Self {
+        self.expected = Some(sha256_toc.to_owned());
+        self
+    }
+
+    /// Of the JSON, once all of it was read.
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    fn step(&mut self) -> Result<Option<Listed>, String> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        if let Some(listed) = reader.next()? {
+            return Ok(Some(listed));
+        }
+        let Some(limited) = self.reader.take().map(toc::Reader::into_inner) else { return Ok(None) };
+        let (_, digest, read) = limited.tee.finish();
+        if read != self.size {
+            return Err("it is shorter than it says".into());
+        }
+        self.archive.check_tail(limited.from.into_inner(), self.size)?;
+        self.digest = digest;
+        match &self.expected {
+            Some(expected) if *expected != digest.to_string() => Err("it is not the one that was verified".into()),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Iterator for OwnListing<'_> {
+    type Item = Result<Listed, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().inspect_err(|_| self.reader = None).transpose()
+    }
+}
 
 /// Hashes what passes through.
 struct TeeReader<R> {

@@ -4,7 +4,7 @@ use super::index::{Entry, Index};
 use super::member::Unpacker;
 use super::{Archive, header, on_all_cores};
 use crate::digest::{self, Hasher};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::{Damage, RecordPath};
 use crate::tree::{Kind, Meta, Node};
 use std::path::Path;
@@ -13,19 +13,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 impl Archive {
     /// Reads all of the content and all headers, on all cores. What is wrong is a finding, not an error; nothing means right. `progress` is told bytes. Every piece
-    /// is checked against its own digest; `whole` checks files of several pieces as a whole too, which proves that the index does
-    /// not contradict itself. Whoever has just written the index knows that.
+    /// is checked against its own digest, and files of several pieces as a whole too, which proves that the index does not contradict
+    /// itself. What a differential archive does not hold itself is left to [`Archive::verify_base`].
     ///
     /// # Errors
     /// [`crate::error::Error::Path`] when the archive cannot be read.
-    pub fn verify(&self, index: &Index, whole: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
+    pub fn verify(&self, index: &Index, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
         let found = Mutex::new(Vec::new());
         // The largest files first: the last one to finish should be a small one.
         let mut order: Vec<usize> = (0..index.entries.len()).filter(|at| !index.entries[*at].chunks.is_empty()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(index.entries[*at].node.kind.size()));
         let next = AtomicUsize::new(0);
         on_all_cores(|| {
-            let mut reader = Checker { archive: self, index, whole, unpacker: Unpacker::new(), piece: Vec::new(), headers: Vec::new() };
+            let mut reader = Checker { archive: self, index, unpacker: Unpacker::new(), piece: Vec::new(), headers: Vec::new() };
             loop {
                 let task = next.fetch_add(1, Ordering::Relaxed);
                 let damage = match task.checked_sub(1) {
@@ -45,6 +45,40 @@ impl Archive {
     }
 }
 
+impl Archive {
+    /// Reads the content of those files in a differential snapshot, as [`Archive::whole`] gives it, that its base holds, be it in part.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Path`] when either archive cannot be read.
+    pub fn verify_base(&self, whole: &Index, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
+        let found = Mutex::new(Vec::new());
+        let mut files: Vec<&Entry> = whole.entries.iter().filter(|entry| whole.pieces(entry).iter().any(|piece| piece.from_base)).collect();
+        files.sort_by_key(|entry| std::cmp::Reverse(entry.node.kind.size()));
+        let next = AtomicUsize::new(0);
+        on_all_cores(|| {
+            while let Some(entry) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let mut hasher = Hasher::default();
+                let read = self.content(whole, entry, &mut |piece| {
+                    hasher.update(piece);
+                    progress(piece.len() as u64);
+                    Ok(())
+                });
+                let why = match read {
+                    Ok(()) if Some(hasher.finish()) == entry.digest => continue,
+                    Ok(()) => "it is put together to something else than was captured".to_owned(),
+                    Err(e @ Error::Archive { .. }) => e.to_string(),
+                    Err(e) => return Err(e),
+                };
+                found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(damaged(&entry.node.path, "base", why));
+            }
+            Ok(())
+        })?;
+        let mut damage = found.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        damage.sort_by(|a, b| a.path.path.cmp(&b.path.path));
+        Ok(damage)
+    }
+}
+
 fn damaged(path: &Path, what: &str, why: impl Into<Option<String>>) -> Damage {
     Damage { path: RecordPath::new(path), what: what.into(), why: why.into() }
 }
@@ -52,7 +86,6 @@ fn damaged(path: &Path, what: &str, why: impl Into<Option<String>>) -> Damage {
 struct Checker<'a> {
     archive: &'a Archive,
     index: &'a Index,
-    whole: bool,
     unpacker: Unpacker,
     piece: Vec<u8>,
     headers: Vec<u8>,
@@ -73,12 +106,12 @@ impl Checker<'_> {
         let entry = &self.index.entries[at];
         let path = &entry.node.path;
         let mut damage = Vec::new();
-        let several = self.whole && entry.chunks.len() > 1;
+        let several = entry.chunks.len() > 1;
         let mut whole = Hasher::default();
         let last = entry.chunks.end as usize - 1;
         for number in entry.chunks.start as usize..=last {
             let chunk = self.index.chunks[number];
-            let packed = self.archive.region(chunk.offset, self.archive.region_end(self.index, number))?;
+            let packed = self.archive.region(chunk.offset, chunk.end)?;
             let used = self.unpacker.unpack(&packed, chunk.size as usize, &mut self.piece);
             match used {
                 None => damage.push(damaged(path, "member", format!("the piece at byte {} cannot be inflated", chunk.offset))),
@@ -94,14 +127,15 @@ impl Checker<'_> {
             let rest = used.and_then(|used| packed.get(used..)).unwrap_or_default();
             if number == last {
                 if used.is_some() {
-                    self.gap(rest, at + 1, header::padding(entry.node.kind.size()), &mut damage);
+                    self.gap(rest, at + 1, header::padding(entry.stored()), &mut damage);
                 }
             } else if !rest.is_empty() {
                 damage.push(damaged(path, "member", format!("{} bytes that belong to nothing after byte {}", rest.len(), chunk.offset)));
             }
         }
         let sum = if several { Some(whole.finish()) } else { (entry.chunks.len() == 1).then_some(self.index.chunks[last].digest) };
-        if damage.is_empty() && sum.is_some() && entry.digest != sum {
+        let promised = entry.partial.as_ref().map_or(entry.digest, |partial| Some(partial.digest));
+        if damage.is_empty() && sum.is_some() && promised != sum {
             damage.push(damaged(path, "digest", "the file as a whole is not what was captured".to_owned()));
         }
         Ok(damage)
@@ -162,7 +196,7 @@ impl Checker<'_> {
     /// What a header says otherwise than the index, in one sentence.
     fn disagreement(&self, entry: &Entry, said: header::Described) -> Option<String> {
         let top = self.index.head.top.as_str();
-        let Node { path, kind, meta } = &entry.node;
+        let Node { path, kind, meta } = &entry.stored_node();
         let differs = |what: &str| Some(format!("its header and the index disagree about the {what}"));
         if said.name != header::archive_name(top, path, false) {
             return Some(format!("its header names '{}'", said.name.escape_ascii()));

@@ -1,45 +1,52 @@
-//! Writing: one thread reads the tree in order, all cores hash and compress, one thread writes in the same order. Memory is
-//! bounded by what may be under way at once; the bytes written do not depend on which core was faster.
+//! Writing: one thread walks the tree, one reads it in order, all cores hash and compress, one thread writes in the same order.
+//! Memory is bounded by what may be under way at once; the bytes written do not depend on which core was faster.
+//!
+//! With an archive from before, what has not changed since is not read: a full archive takes its compressed pieces over, a
+//! differential one leaves them where they are.
 
-use super::index::{Chunk, Entry, Head, Index};
-use super::member::Packer;
-use super::{CHUNK, INDEX_NAME, LEVEL, footer, header};
-use crate::digest::{self, Hasher, Tee};
+mod beside;
+mod reader;
+mod spool;
+
+pub use beside::Previous;
+
+use super::index::{Chunk, Entry, Head, Listed};
+use super::member::{Packer, Unpacker};
+use super::{Archive, LEVEL, footer};
+use crate::digest;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::RecordPath;
-use crate::scope::Found;
+use crate::scope::{Found, Step};
 use crate::tree::{Digest, Kind};
-use flate2::write::GzEncoder;
+use libdeflater::Crc;
+use reader::{Captured, Reader};
 use rustix::fs::{Mode, OFlags};
-use std::collections::HashMap;
+use spool::Spool;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Condvar, Mutex};
 
 /// Uncompressed bytes that may be under way between reading and writing.
 const UNDER_WAY: usize = 12 << 20;
-
-/// Small pieces travel together up to this size, so that a tree of tiny files does not spend its time between threads.
-const BATCH: usize = 256 << 10;
-
-/// How often a file that changes while it is read is read again.
-const TRIES: usize = 3;
 
 /// How to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Compression from 0 (stored) to 12.
     pub level: i32,
+    /// Give up when the archive grows beyond this.
+    pub limit: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { level: LEVEL }
+        Options { level: LEVEL, limit: None }
     }
 }
 
@@ -47,27 +54,72 @@ impl Default for Options {
 pub struct Source<'a> {
     /// The folder that all paths are relative to.
     pub base: &'a Path,
-    /// The entries, folders first, as [`crate::scope::walk`] gives them.
-    pub entries: Vec<Found>,
-    /// Databases to take from a consistent copy instead of from the tree: the copy, and the digest without its counters.
-    pub copies: HashMap<PathBuf, (PathBuf, Digest)>,
+    /// The walk over it, which need not read attributes of files.
+    pub walker: Box<dyn Iterator<Item = Result<Step>> + Send + 'a>,
+    /// Says of each file whether it is taken from where it lies.
+    pub how: Box<dyn FnMut(&Found) -> Result<How> + Send + 'a>,
+    /// What was captured before.
+    pub previous: Option<Previous<'a>>,
+}
+
+/// Where a file's content is taken from.
+pub enum How {
+    /// From the tree.
+    AsItIs,
+    /// From a consistent copy of a database; the digest is that of the copy without its counters.
+    Copy(PathBuf, Digest),
+    /// Not at all: a journal whose database was copied with what is in it.
+    LeftOut,
 }
 
 /// What was written.
-#[derive(Debug)]
 pub struct Written {
-    /// The index, as it stands in the archive; its head names files that kept changing while they were read.
-    pub index: Index,
+    /// What stands at the top of the index; it names files that kept changing while they were read.
+    pub head: Head,
     /// The archive's length.
     pub archive_bytes: u64,
     /// SHA-256 of the index's JSON.
     pub sha256_toc: Digest,
     /// Files that were gone when their turn came.
     pub vanished: Vec<PathBuf>,
+    /// Sockets, which are noted and not captured.
+    pub sockets: Vec<PathBuf>,
+    proof: Vec<Stretch>,
 }
 
-/// Writes a full archive of `source` to the empty file `to`. `progress` is told the bytes read; `stop` ends the work early.
-/// Nothing is flushed to the medium yet.
+/// A stretch of the archive and the checksum of what was meant to be written there.
+struct Stretch {
+    start: u64,
+    sum: Crc,
+}
+
+impl Written {
+    /// Reads the archive back and compares it with what was meant to be written. Each piece of content was inflated again and compared
+    /// with the original when it was packed, so what is left to prove is that the bytes have arrived.
+    ///
+    /// # Errors
+    /// [`Error::Path`]; [`Error::Other`] where other bytes come back.
+    pub fn check(&self, file: &File, path: &Path) -> Result<()> {
+        let mut buffer = vec![0; 1 << 18];
+        let ends = self.proof.iter().skip(1).map(|stretch| stretch.start).chain([self.archive_bytes]);
+        for (stretch, end) in self.proof.iter().zip(ends) {
+            let (mut at, mut sum) = (stretch.start, Crc::new());
+            while at < end {
+                let length = buffer.len().min((end - at) as usize);
+                file.read_exact_at(&mut buffer[..length], at).named("read back", path)?;
+                sum.update(&buffer[..length]);
+                at += length as u64;
+            }
+            if sum.sum() != stretch.sum.sum() {
+                return Err(Error::Other(format!("what was written at byte {} reads back differently", stretch.start)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes an archive of `source` to the empty file `to`; `None` if it would have grown beyond its limit. `progress` is told the bytes
+/// read; `stop` ends the work early. Nothing is flushed to the medium yet.
 ///
 /// # Errors
 /// [`Error::Path`] for the first file that cannot be read or for the archive; [`Error::Interrupted`]. The archive is incomplete then.
@@ -79,46 +131,42 @@ pub fn write(
     options: Options,
     progress: &(dyn Fn(u64) + Sync),
     stop: &AtomicBool,
-) -> Result<Written> {
+) -> Result<Option<Written>> {
     let budget = Budget { free: Mutex::new(Some(UNDER_WAY)), freed: Condvar::new() };
-    let (work_in, work_out) = channel::<(Vec<Event>, Sender<Vec<Done>>)>();
-    let (order_in, order_out) = channel::<(usize, Receiver<Vec<Done>>)>();
+    let (work_in, work_out) = channel::<(Vec<Event>, Sender<Vec<Result<Done>>>)>();
+    let (order_in, order_out) = channel::<(usize, Receiver<Vec<Result<Done>>>)>();
     let work_out = Mutex::new(work_out);
+    let Source { base, walker, how, previous } = source;
+    let from = previous.as_ref().map(|previous| previous.archive);
+    let listing = previous.as_ref().map(Previous::listing).transpose()?;
     let top = head.top.clone();
-    let mut writer = Writer { to, path, offset: 0, mark: None, index: Index { head, entries: Vec::new(), chunks: Vec::new() } };
+    let mut writer = Writer::new(to, path, &top, options.limit);
 
     let (read, wrote) = std::thread::scope(|scope| {
+        let steps = ahead(scope, walker);
+        let listed = listing.map(|listing| ahead(scope, listing));
         let reader = scope.spawn(|| {
-            let mut reader = Reader {
-                batch: Vec::new(),
-                weight: 0,
-                work: work_in,
-                order: order_in,
-                budget: &budget,
-                pending: Vec::new(),
-                top: &top,
-                progress,
-                stop,
-            };
-            reader.run(source)
+            let flow = reader::Flow::new(work_in, order_in, &budget);
+            let previous = previous.as_ref().zip(listed).map(|(previous, listed)| beside::Beside::new(previous, listed));
+            Reader::new(base, &top, flow, previous, how, progress, stop)?.run(steps)
         });
         for _ in 0..std::thread::available_parallelism().map_or(1, |n| n.get()) {
             scope.spawn(|| {
-                let mut packer = Packer::new(options.level);
+                let mut worker = Worker { packer: Packer::new(options.level), unpacker: Unpacker::new(), again: Vec::new(), base, from };
                 loop {
                     let next = work_out.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).recv();
                     let Ok((events, answer)) = next else { return };
                     // A writer that has failed is not interested any more.
-                    let _ = answer.send(events.into_iter().map(|event| event.pack(&mut packer)).collect());
+                    let _ = answer.send(events.into_iter().map(|event| worker.pack(event)).collect());
                 }
             });
         }
         let mut wrote = Ok(());
         for (weight, batch) in &order_out {
             let Ok(batch) = batch.recv() else { break };
-            wrote = batch.into_iter().try_for_each(|done| writer.take(done));
+            wrote = batch.into_iter().try_for_each(|done| writer.take(done?));
             budget.release(weight);
-            if wrote.is_err() {
+            if wrote.is_err() || writer.outgrown {
                 break;
             }
         }
@@ -128,10 +176,38 @@ pub fn write(
         (read, wrote)
     });
     wrote?;
-    let (unstable, vanished) = read?;
-    writer.index.head.snapshot.unstable = unstable.iter().map(RecordPath::new).collect();
-    let (archive_bytes, sha256_toc, index) = writer.finish()?;
-    Ok(Written { index, archive_bytes, sha256_toc, vanished })
+    if writer.outgrown {
+        return Ok(None);
+    }
+    let Captured { files, bytes, unstable, vanished, absent, sockets, gone } = read?;
+    let mut head = head;
+    head.snapshot.files = Some(files);
+    head.snapshot.bytes = Some(bytes);
+    head.snapshot.unstable = unstable.iter().map(RecordPath::new).collect();
+    head.absent = absent.iter().map(|path| path.display().to_string()).collect();
+    head.sockets = sockets.iter().map(|path| path.display().to_string()).collect();
+    head.gone = gone.iter().map(RecordPath::new).collect();
+    let (archive_bytes, sha256_toc, proof) = writer.finish(&head)?;
+    Ok(Some(Written { head, archive_bytes, sha256_toc, vanished, sockets, proof }))
+}
+
+/// Lets an iterator run ahead in a thread of its own, not further than a few thousand items.
+fn ahead<'scope, T: Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    items: impl Iterator<Item = T> + Send + 'scope,
+) -> impl Iterator<Item = T> + Send + 'scope {
+    const TOGETHER: usize = 128;
+    let (to, from) = sync_channel::<Vec<T>>(16);
+    scope.spawn(move || {
+        let mut items = items.peekable();
+        while items.peek().is_some() {
+            // Whoever stops listening has an error of its own.
+            if to.send(items.by_ref().take(TOGETHER).collect()).is_err() {
+                return;
+            }
+        }
+    });
+    from.into_iter().flatten()
 }
 
 /// What the reading thread sends on, in order.
@@ -142,6 +218,8 @@ enum Event {
     Header(Vec<u8>),
     /// A piece of the entry's content.
     Content(Vec<u8>),
+    /// A piece that the archive from before holds already, of the file at this path, from this byte on.
+    Again(Chunk, PathBuf, u64),
     /// The digest of an entry of several pieces.
     Digest(Digest),
     /// What follows may have to be taken back.
@@ -150,27 +228,80 @@ enum Event {
     Rewind,
 }
 
+impl Event {
+    /// Bytes of content that are in memory while it is under way.
+    fn weight(&self) -> usize {
+        match self {
+            Event::Header(bytes) | Event::Content(bytes) => bytes.len(),
+            Event::Again(chunk, ..) => chunk.size as usize,
+            _ => 0,
+        }
+    }
+}
+
 /// What the writing thread gets.
 enum Done {
     Member(Vec<u8>),
     Content { member: Vec<u8>, size: u32, digest: Digest },
-    Other(Event),
+    Entry(Box<Entry>),
+    Digest(Digest),
+    Mark,
+    Rewind,
 }
 
-impl Event {
-    fn pack(self, packer: &mut Packer) -> Done {
+/// One of the threads that hash and compress.
+struct Worker<'a> {
+    packer: Packer,
+    unpacker: Unpacker,
+    again: Vec<u8>,
+    base: &'a Path,
+    from: Option<&'a Archive>,
+}
+
+impl Worker<'_> {
+    fn pack(&mut self, event: Event) -> Result<Done> {
+        Ok(match event {
+            Event::Header(bytes) => Done::Member(self.proven(&bytes)?),
+            Event::Content(bytes) => Done::Content { member: self.proven(&bytes)?, size: bytes.len() as u32, digest: digest::of(&bytes) },
+            Event::Again(chunk, path, at) => Done::Content { member: self.again(&chunk, &path, at)?, size: chunk.size, digest: chunk.digest },
+            Event::Entry(entry) => Done::Entry(entry),
+            Event::Digest(digest) => Done::Digest(digest),
+            Event::Mark => Done::Mark,
+            Event::Rewind => Done::Rewind,
+        })
+    }
+
+    /// The block as a member that was inflated again: faults of memory and of the codec end here.
+    fn proven(&mut self, block: &[u8]) -> Result<Vec<u8>> {
         let mut member = Vec::new();
-        match self {
-            Event::Header(bytes) => {
-                packer.pack(&bytes, &mut member);
-                Done::Member(member)
-            }
-            Event::Content(bytes) => {
-                packer.pack(&bytes, &mut member);
-                Done::Content { member, size: bytes.len() as u32, digest: digest::of(&bytes) }
-            }
-            other => Done::Other(other),
+        self.packer.pack(block, &mut member);
+        let used = self.unpacker.unpack(&member, block.len(), &mut self.again);
+        if used == Some(member.len()) && self.again == block {
+            return Ok(member);
         }
+        Err(Error::Other("what was compressed inflates to something else: the processor or the memory is failing".into()))
+    }
+
+    /// The member of a piece that the archive from before holds. It is inflated and hashed on the way, which takes a tenth of the time
+    /// of packing it: what has rotted there must not live on in a snapshot that counts as verified.
+    fn again(&mut self, chunk: &Chunk, path: &Path, at: u64) -> Result<Vec<u8>> {
+        if let Some(archive) = self.from.map(|archive| archive.holding(chunk)) {
+            let mut member = archive.region(chunk.offset, chunk.end)?;
+            let used = self.unpacker.unpack(&member, chunk.size as usize, &mut self.again);
+            if let Some(used) = used.filter(|_| digest::of(&self.again) == chunk.digest) {
+                member.truncate(used);
+                return Ok(member);
+            }
+        }
+        // The file itself is still there, and has not changed since.
+        let full = self.base.join(path);
+        let dir = disk::open_dir(self.base)?;
+        let file = File::from(disk::open_beneath(dir.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).named("read", &full)?);
+        let block = disk::read_at(&file, &full, at, chunk.size as usize)?;
+        if digest::of(&block) != chunk.digest {
+            return Err(Error::Other(format!("{} has changed while its times say that it has not: --rehash reads every file", full.display())));
+        }
+        self.proven(&block)
     }
 }
 
@@ -210,318 +341,118 @@ impl Budget {
     }
 }
 
-/// The thread that reads the tree.
-struct Reader<'a> {
-    batch: Vec<Event>,
-    weight: usize,
-    work: Sender<(Vec<Event>, Sender<Vec<Done>>)>,
-    order: Sender<(usize, Receiver<Vec<Done>>)>,
-    budget: &'a Budget,
-    /// Headers and padding that wait for the next content.
-    pending: Vec<u8>,
-    top: &'a str,
-    progress: &'a (dyn Fn(u64) + Sync),
-    stop: &'a AtomicBool,
-}
-
-/// What became of one attempt to read a file.
-enum Attempt {
-    Done,
-    Changed,
-    Vanished,
-    /// Something that is no file has its name now: it is left out, and named as unstable.
-    Replaced,
-}
-
-impl Reader<'_> {
-    fn run(&mut self, source: Source<'_>) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-        let base = disk::open_dir(source.base)?;
-        let (mut unstable, mut vanished) = (Vec::new(), Vec::new());
-        // A file with several names may lose the first one meanwhile: the next one then stands for it.
-        let mut heirs: HashMap<PathBuf, PathBuf> = HashMap::new();
-        for mut found in source.entries {
-            if let Kind::Hardlink { target } = &mut found.node.kind
-                && vanished.contains(target)
-            {
-                match heirs.get(target) {
-                    Some(heir) => target.clone_from(heir),
-                    None => {
-                        heirs.insert(target.clone(), found.node.path.clone());
-                        found.node.kind = Kind::File { size: 0 };
-                    }
-                }
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted("the unfinished archive is removed".into()));
-            }
-            if let Kind::File { .. } = found.node.kind {
-                let full = source.base.join(&found.node.path);
-                let copy = source.copies.get(&found.node.path);
-                for attempt in 1..=TRIES {
-                    match self.file(&base, &full, found.clone(), copy, attempt == TRIES)? {
-                        Attempt::Done => break,
-                        gone @ (Attempt::Vanished | Attempt::Replaced) => {
-                            // Nor can it be an heir then.
-                            heirs.retain(|_, heir| *heir != found.node.path);
-                            vanished.push(found.node.path.clone());
-                            if let Attempt::Replaced = gone {
-                                unstable.push(found.node.path.clone());
-                            }
-                            break;
-                        }
-                        Attempt::Changed if attempt == TRIES => unstable.push(found.node.path.clone()),
-                        Attempt::Changed => {}
-                    }
-                }
-            } else {
-                self.begin(found, None)?;
-            }
-        }
-        self.headers()?;
-        self.flush()?;
-        Ok((unstable, vanished))
-    }
-
-    /// Reads one file. A change that is noticed before anything was sent costs nothing; a larger file is taken back. On the last
-    /// try it is kept as it is.
-    fn file(&mut self, base: &OwnedFd, full: &Path, mut found: Found, copy: Option<&(PathBuf, Digest)>, last_try: bool) -> Result<Attempt> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let opened = match copy {
-            Some((path, _)) => rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()),
-            None => disk::open_beneath(base.as_fd(), &found.node.path, flags, Mode::empty()),
-        };
-        let mut file = match opened {
-            Ok(file) => File::from(file),
-            Err(rustix::io::Errno::NOENT) => return Ok(Attempt::Vanished),
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR | rustix::io::Errno::NXIO) => return Ok(Attempt::Replaced),
-            Err(e) => return Err(e).named("read", full),
-        };
-        let before = rustix::fs::fstat(&file).named("look at", full)?;
-        let (now, identity) = disk::describe(found.node.path.clone(), &before);
-        let Kind::File { size } = now.kind else { return Ok(Attempt::Replaced) };
-        if copy.is_none() {
-            // Permissions and owner may have changed since the walk; names and attributes are asked once.
-            let meta = std::mem::take(&mut found.node.meta);
-            found.node.meta = crate::tree::Meta { user: meta.user, group: meta.group, xattrs: meta.xattrs, ..now.meta };
-            found.identity = identity;
-        }
-        let unchanged = |file: &File| -> Result<bool> {
-            let after = rustix::fs::fstat(file).named("look at", full)?;
-            Ok(after.st_size == before.st_size && disk::identity(&after) == disk::identity(&before))
-        };
-        let sqlite = copy.map(|(_, digest)| *digest);
-
-        if size <= CHUNK as u64 {
-            let mut content = Vec::with_capacity(size as usize + 1);
-            (&mut file).take(CHUNK as u64 + 1).read_to_end(&mut content).named("read", full)?;
-            let stable = content.len() as u64 == size && unchanged(&file)?;
-            if !stable && !last_try {
-                return Ok(Attempt::Changed);
-            }
-            // One that grows and grows is kept as far as it was when it was opened.
-            content.truncate(CHUNK);
-            let size = content.len() as u64;
-            found.node.kind = Kind::File { size };
-            self.begin(found, sqlite)?;
-            if !content.is_empty() {
-                self.content(content)?;
-                self.pending.resize(header::padding(size), 0);
-            }
-            return Ok(if stable { Attempt::Done } else { Attempt::Changed });
-        }
-
-        let before_this = self.pending.clone();
-        found.node.kind = Kind::File { size };
-        self.send(Event::Mark, 0)?;
-        self.begin(found, sqlite)?;
-        let mut hasher = Hasher::default();
-        let mut left = size;
-        let mut whole = true;
-        while left > 0 {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted("the unfinished archive is removed".into()));
-            }
-            let want = left.min(CHUNK as u64) as usize;
-            let mut piece = Vec::with_capacity(want);
-            (&mut file).take(want as u64).read_to_end(&mut piece).named("read", full)?;
-            // The header has promised a length: what a shrunken file lacks becomes zeros, and it is named as unstable.
-            whole &= piece.len() == want;
-            piece.resize(want, 0);
-            hasher.update(&piece);
-            left -= want as u64;
-            self.content(piece)?;
-        }
-        let stable = whole && unchanged(&file)?;
-        if !stable && !last_try {
-            self.send(Event::Rewind, 0)?;
-            self.pending = before_this;
-            return Ok(Attempt::Changed);
-        }
-        self.send(Event::Digest(hasher.finish()), 0)?;
-        self.pending.resize(header::padding(size), 0);
-        Ok(if stable { Attempt::Done } else { Attempt::Changed })
-    }
-
-    /// Sends an entry; its headers wait for the next content, but never in such numbers that they fill the memory.
-    fn begin(&mut self, found: Found, sqlite: Option<Digest>) -> Result<()> {
-        if self.pending.len() >= header::TOGETHER {
-            self.headers()?;
-        }
-        header::encode(self.top, &found.node, &mut self.pending);
-        self.send(Event::Entry(Box::new(entry(found, sqlite))), 0)
-    }
-
-    /// Sends the waiting headers.
-    fn headers(&mut self) -> Result<()> {
-        let headers = std::mem::take(&mut self.pending);
-        let weight = headers.len();
-        if weight > 0 { self.send(Event::Header(headers), weight) } else { Ok(()) }
-    }
-
-    /// Sends the waiting headers, then a piece of content.
-    fn content(&mut self, piece: Vec<u8>) -> Result<()> {
-        (self.progress)(piece.len() as u64);
-        self.headers()?;
-        let weight = piece.len();
-        self.send(Event::Content(piece), weight)
-    }
-
-    fn send(&mut self, event: Event, weight: usize) -> Result<()> {
-        self.batch.push(event);
-        self.weight += weight;
-        if self.weight >= BATCH { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let (answer, done) = channel();
-        let weight = std::mem::take(&mut self.weight);
-        let batch = std::mem::take(&mut self.batch);
-        // Nobody writes any more: the error that matters is the writer's.
-        let gone = || Error::Other("the archive could not be written".into());
-        if !self.budget.take(weight) {
-            return Err(gone());
-        }
-        self.order.send((weight, done)).map_err(|_| gone())?;
-        self.work.send((batch, answer)).map_err(|_| gone())
-    }
-}
-
-fn entry(found: Found, sqlite: Option<Digest>) -> Entry {
-    Entry { node: found.node, digest: None, chunks: 0..0, identity: Some(found.identity), sqlite }
-}
-
 /// The thread that writes the archive.
 struct Writer<'a> {
     to: &'a mut File,
     path: &'a Path,
     offset: u64,
-    mark: Option<(u64, usize, usize)>,
-    index: Index,
+    limit: Option<u64>,
+    outgrown: bool,
+    /// The entry that the next pieces belong to.
+    current: Option<Listed>,
+    spool: Spool<'a>,
+    proof: Vec<Stretch>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(to: &'a mut File, path: &'a Path, top: &'a str, limit: Option<u64>) -> Writer<'a> {
+        let proof = vec![Stretch { start: 0, sum: Crc::new() }];
+        Writer { to, path, offset: 0, limit, outgrown: false, current: None, spool: Spool::new(top), proof }
+    }
+
     fn take(&mut self, done: Done) -> Result<()> {
         match done {
             Done::Member(member) => self.append(&member),
             Done::Content { member, size, digest } => {
-                self.index.chunks.push(Chunk { offset: self.offset, size, digest });
-                if let Some(entry) = self.index.entries.last_mut() {
-                    entry.chunks.end = self.index.chunks.len() as u32;
-                    // Right for a file of one piece; one of several says its digest when it ends.
-                    entry.digest = Some(digest);
+                if let Some(current) = &mut self.current {
+                    current.pieces.push(Chunk { offset: self.offset, end: 0, size, digest, from_base: false });
                 }
                 self.append(&member)
             }
-            Done::Other(Event::Entry(mut entry)) => {
-                let here = self.index.chunks.len() as u32;
-                entry.chunks = here..here;
-                entry.digest = matches!(entry.node.kind, Kind::File { .. }).then(|| digest::of(b""));
-                self.index.entries.push(*entry);
+            Done::Entry(entry) => {
+                self.list_current()?;
+                self.current = Some(Listed { entry: *entry, pieces: Vec::new() });
                 Ok(())
             }
-            Done::Other(Event::Digest(digest)) => {
-                if let Some(entry) = self.index.entries.last_mut() {
-                    entry.digest = Some(digest);
+            Done::Digest(digest) => {
+                if let Some(current) = &mut self.current {
+                    current.entry.digest = Some(digest);
                 }
                 Ok(())
             }
-            Done::Other(Event::Mark) => {
-                self.mark = Some((self.offset, self.index.entries.len(), self.index.chunks.len()));
+            Done::Mark => {
+                self.list_current()?;
+                self.proof.push(Stretch { start: self.offset, sum: Crc::new() });
                 Ok(())
             }
-            Done::Other(Event::Rewind) => {
-                if let Some((offset, entries, chunks)) = self.mark.take() {
-                    self.to.set_len(offset).and_then(|()| self.to.seek(SeekFrom::Start(offset))).named("write", self.path)?;
-                    self.offset = offset;
-                    self.index.entries.truncate(entries);
-                    self.index.chunks.truncate(chunks);
-                }
+            // Nothing but one entry and its pieces has come since the mark.
+            Done::Rewind => {
+                self.current = None;
+                let start = self.proof.pop().map_or(0, |stretch| stretch.start);
+                self.to.set_len(start).and_then(|()| self.to.seek(SeekFrom::Start(start))).named("write", self.path)?;
+                self.offset = start;
                 Ok(())
             }
-            Done::Other(Event::Header(_) | Event::Content(_)) => Ok(()),
         }
+    }
+
+    /// The current entry is complete.
+    fn list_current(&mut self) -> Result<()> {
+        let Some(Listed { mut entry, pieces }) = self.current.take() else { return Ok(()) };
+        if let (Kind::File { .. }, None, None) = (&entry.node.kind, &entry.partial, &entry.digest) {
+            // One of several pieces has said its digest.
+            entry.digest = Some(pieces.first().map_or_else(|| digest::of(b""), |piece| piece.digest));
+        }
+        self.spool.add(&entry, &pieces).named("pack the index of", self.path)
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.to.write_all(bytes).named("write", self.path)?;
         self.offset += bytes.len() as u64;
+        if let Some(stretch) = self.proof.last_mut() {
+            stretch.sum.update(bytes);
+        }
+        self.outgrown = self.limit.is_some_and(|limit| self.offset > limit);
         Ok(())
     }
 
     /// Adds the index, the end of the tar stream and the footer.
-    fn finish(mut self) -> Result<(u64, Digest, Index)> {
-        let (files, bytes) = self.index.totals();
-        self.index.head.snapshot.files = Some(files);
-        self.index.head.snapshot.bytes = Some(bytes);
-        // The tar header needs the length before the first byte, so the index is written twice, once to nowhere.
-        let mut measure = Tee::new(io::sink());
-        self.index.write(&mut measure).named("write", self.path)?;
-        let (_, sha256_toc, length) = measure.finish();
-
+    fn finish(mut self, head: &Head) -> Result<(u64, Digest, Vec<Stretch>)> {
+        self.list_current()?;
         let start = self.offset;
-        let mut headers = Vec::new();
-        header::encode_index(INDEX_NAME, length, &mut headers);
-        let buffered = io::BufWriter::with_capacity(1 << 16, &mut *self.to);
-        let mut member = io::BufWriter::with_capacity(1 << 16, GzEncoder::new(buffered, flate2::Compression::new(3)));
-        let end = vec![0; header::padding(length) + 2 * header::BLOCK];
-        let written = member
-            .write_all(&headers)
-            .and_then(|()| self.index.write(&mut member))
-            .and_then(|()| member.write_all(&end))
-            .and_then(|()| member.into_inner().map_err(io::Error::from))
-            .and_then(GzEncoder::finish)
-            .and_then(|buffered| buffered.into_inner().map_err(io::Error::from).map(|_| ()));
-        written.named("write", self.path)?;
-        self.to.write_all(&footer::encode(start)).named("write", self.path)?;
-        let archive_bytes = self.to.stream_position().named("write", self.path)?;
-        Ok((archive_bytes, sha256_toc, self.index))
+        let (member, sha256_toc) = std::mem::replace(&mut self.spool, Spool::new("")).finish(head).named("pack the index of", self.path)?;
+        self.append(&member)?;
+        self.append(&footer::encode(start))?;
+        Ok((self.offset, sha256_toc, self.proof))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Archive;
     use super::*;
-    use crate::archive::FORMAT;
-    use crate::scope::{Patterns, walk};
+    use crate::archive::{FORMAT, Index};
+    use crate::scope::{Attributes, Patterns, Walker};
     use std::fs;
 
-    fn written(base: &Path, entries: Vec<Found>) -> (tempfile::TempDir, Archive, Index) {
+    /// An archive of `data`, where `meanwhile` happens between the walk and the reading.
+    fn written(base: &Path, meanwhile: impl FnOnce() + Send) -> (tempfile::TempDir, Archive, Index) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.tar.gz");
         let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let head = Head { format: FORMAT, top: "top".into(), ..Head::default() };
-        let source = Source { base, entries, copies: HashMap::new() };
-        write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
+        let skip = Patterns::new::<&str>(&[]).unwrap();
+        let walker = Walker::new(base, &["data".into()], &skip, Attributes::NotOfFiles).unwrap();
+        let steps: Vec<_> = walker.collect();
+        meanwhile();
+        let source = Source { base, walker: Box::new(steps.into_iter()), how: Box::new(|_| Ok(How::AsItIs)), previous: None };
+        let written = write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap().unwrap();
+        written.check(&file, &path).unwrap();
         let archive = Archive::open(&path).unwrap().unwrap();
+        archive.check_index(&written.sha256_toc).unwrap();
         let (index, _) = archive.index().unwrap();
-        let damage = archive.verify(&index, true, &|_| ()).unwrap();
+        let damage = archive.verify(&index, &|_| ()).unwrap();
         assert!(damage.is_empty(), "{damage:?}");
         (folder, archive, index)
-    }
-
-    fn entries(base: &Path) -> Vec<Found> {
-        walk(base, &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap().entries
     }
 
     #[test]
@@ -533,10 +464,10 @@ mod tests {
         for name in ["b", "c", "d"] {
             fs::hard_link(at("a"), at(name)).unwrap();
         }
-        let entries = entries(dir.path());
-        fs::remove_file(at("a")).unwrap();
-        fs::remove_file(at("b")).unwrap();
-        let (_folder, archive, index) = written(dir.path(), entries);
+        let (_folder, archive, index) = written(dir.path(), || {
+            fs::remove_file(at("a")).unwrap();
+            fs::remove_file(at("b")).unwrap();
+        });
         let found: Vec<_> = index.entries.iter().map(|e| (e.node.path.to_str().unwrap(), e.node.kind.clone())).collect();
         assert_eq!(found[2..], [("data/c", Kind::File { size: 7 }), ("data/d", Kind::Hardlink { target: "data/c".into() })]);
         let mut content = Vec::new();
@@ -553,10 +484,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
         fs::write(dir.path().join("data/a"), "content").unwrap();
-        let entries = entries(dir.path());
-        fs::remove_file(dir.path().join("data/a")).unwrap();
-        std::os::unix::fs::symlink("elsewhere", dir.path().join("data/a")).unwrap();
-        let (_folder, _, index) = written(dir.path(), entries);
+        let (_folder, _, index) = written(dir.path(), || {
+            fs::remove_file(dir.path().join("data/a")).unwrap();
+            std::os::unix::fs::symlink("elsewhere", dir.path().join("data/a")).unwrap();
+        });
         assert_eq!(index.entries.len(), 2);
         assert_eq!(index.head.snapshot.unstable, [RecordPath::new("data/a")]);
     }
@@ -568,13 +499,13 @@ mod tests {
         for number in 0..1500 {
             std::os::unix::fs::symlink("x", dir.path().join(format!("data/{number}"))).unwrap();
         }
-        let (_folder, archive, index) = written(dir.path(), entries(dir.path()));
+        let (_folder, archive, index) = written(dir.path(), || ());
         assert_eq!(index.entries.len(), 1502);
         let packed = archive.region(0, archive.end()).unwrap();
         let mut members = packed.as_slice();
-        let (mut unpacker, mut headers) = (super::super::member::Unpacker::new(), Vec::new());
+        let (mut unpacker, mut headers) = (Unpacker::new(), Vec::new());
         for _ in 0..2 {
-            let used = unpacker.unpack_any(members, header::TOGETHER + 4096, &mut headers).unwrap();
+            let used = unpacker.unpack_any(members, crate::archive::header::TOGETHER + 4096, &mut headers).unwrap();
             members = &members[used..];
         }
         assert!(members.len() < packed.len() / 2, "{} of {} bytes are left after two", members.len(), packed.len());

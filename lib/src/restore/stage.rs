@@ -48,7 +48,7 @@ impl Point {
         })?;
         let (opened, index) = match Archive::open(&stored.path)?.filter(|_| stored.snapshot.legacy != Some(true)) {
             Some(archive) => {
-                let (index, digest) = archive.index().map_err(damaged)?;
+                let (index, digest) = archive.whole().map_err(damaged)?;
                 if Seal::read(&stored.path, archive.length()).is_some_and(|seal| seal.ok && seal.sha256_toc != digest.to_string()) {
                     return Err(refuse("it is not the archive that was verified here: its index has changed".into()));
                 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// [`Error::Archive`] when it is damaged, [`Error::Refused`] when it is of another format and nothing in it is recognisable.
 pub fn read_index(stored: &Stored, roots: &[PathBuf]) -> Result<Index> {
     match Archive::open(&stored.path)? {
-        Some(archive) if stored.snapshot.legacy != Some(true) => Ok(archive.index()?.0),
+        Some(archive) if stored.snapshot.legacy != Some(true) => Ok(archive.whole()?.0),
         _ => Foreign::open(&stored.path, &|_| ())?.arrange(roots),
     }
 }
@@ -28,7 +28,7 @@ pub fn read_index(stored: &Stored, roots: &[PathBuf]) -> Result<Index> {
 /// [`Error::Archive`] when it is damaged.
 pub fn entries(stored: &Stored, wanted: impl Fn(&Path) -> bool) -> Result<Vec<Entry>> {
     let all = match Archive::open(&stored.path)? {
-        Some(archive) if stored.snapshot.legacy != Some(true) => archive.index()?.0.entries,
+        Some(archive) if stored.snapshot.legacy != Some(true) => archive.whole()?.0.entries,
         _ => Foreign::open(&stored.path, &|_| ())?.entries().to_vec(),
     };
     let describe = |entry: crate::archive::Entry| {

@@ -72,7 +72,7 @@ fn restore(path: &Path, found: &mut Verification, into: &Path, progress: &(dyn F
         _ => None,
     };
     if let Some(archive) = ours {
-        let (index, digest) = archive.index()?;
+        let (index, digest) = archive.whole()?;
         let promise = Seal::read(path, archive.length()).map_or_else(|| digest.to_string(), |seal| seal.sha256_toc);
         if promise != digest.to_string() {
             return Err(Error::archive(path, "its index has changed since it was read"));

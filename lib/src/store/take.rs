@@ -1,18 +1,29 @@
-//! Taking a snapshot: walk, copy live databases, write under a hidden name, read back, flush, and only then show it.
+//! Taking a snapshot: read the tree beside what was captured before, write under a hidden name, read back, flush, and only then
+//! show it.
 
 use super::{Seal, Store, Stored};
-use crate::archive::{self, Archive, Head, Options, Source};
+use crate::archive::{self, Archive, Base, Head, How, Options, Previous, Source, Written};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::Snapshot;
-use crate::scope::{CaptureRules, Patterns, Scopes, walk};
+use crate::scope::{Attributes, CaptureRules, Patterns, Scopes, SqliteMode, Walker};
 use crate::sqlite;
 use crate::time::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+
+/// What a snapshot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything.
+    Full,
+    /// What differs from the newest verified full one, and everything where there is none.
+    Differential,
+}
 
 /// What to take.
 pub struct Taking<'a> {
@@ -36,8 +47,12 @@ pub struct Taking<'a> {
     pub health: &'a str,
     /// Where to write it instead of the store.
     pub output: Option<PathBuf>,
-    /// How to compress.
-    pub options: Options,
+    /// Whether everything is to be in it.
+    pub mode: Mode,
+    /// Compression from 0 (stored) to 12.
+    pub level: i32,
+    /// Read every file, also those whose times say that they have not changed.
+    pub rehash: bool,
     /// Who keeps the service still while its files are read.
     pub quiet: Option<&'a dyn Quiet>,
 }
@@ -72,6 +87,8 @@ pub struct Taken {
     pub vanished: Vec<PathBuf>,
     /// Sockets, which are noted and not captured.
     pub sockets: Vec<PathBuf>,
+    /// Why it is a full one, where a differential one was asked for.
+    pub promoted: Option<&'static str>,
 }
 
 /// Takes one snapshot. It appears in the store only when it was read back and is durable.
@@ -81,6 +98,63 @@ pub struct Taken {
 /// finished. The store is then as it was.
 pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Taken> {
     let skip = Patterns::new(&taking.rules.exclude).map_err(Error::Config)?;
+    if !taking.roots.iter().any(|root| matches!(disk::stat(&taking.base.join(root)), Ok(Some(_)))) {
+        let names: Vec<_> = taking.roots.iter().map(|r| r.display().to_string()).collect();
+        return Err(Error::Config(format!("nothing to capture: none of the roots ({}) is in {}", names.join(", "), taking.base.display())));
+    }
+    let (path, stem) = place(store, &taking)?;
+    let mut draft = Draft::new(disk::parent(&path), &stem)?;
+    let before = Before::find(store, &taking);
+    let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
+    let mut promoted =
+        (taking.mode == Mode::Differential && before.is_none()).then_some("there is no verified full one of the same roots to build on");
+    let written = loop {
+        let differential = taking.mode == Mode::Differential && promoted.is_none();
+        let base = before.as_ref().filter(|_| differential);
+        let source = Source {
+            base: taking.base,
+            walker: Box::new(Walker::new(taking.base, &taking.roots, &skip, Attributes::NotOfFiles)?),
+            how: match taking.rules.sqlite {
+                SqliteMode::Bytes => Box::new(|_| Ok(How::AsItIs)),
+                SqliteMode::Online => {
+                    let mut copier = sqlite::Copier::new(taking.base, &draft.scratch);
+                    Box::new(move |found| copier.how(found))
+                }
+            },
+            previous: before
+                .as_ref()
+                .map(|before| before.as_previous(differential, taking.rehash))
+                .filter(|previous| differential || !previous.rehash),
+        };
+        let options = Options { level: taking.level, limit: base.map(|base| base.archive.length() / 2) };
+        let head = head(store, &taking, &stem, draft.began_ns, base);
+        match archive::write(&mut draft.file, &draft.path, head, source, options, progress, stop)? {
+            Some(written) => break written,
+            None => promoted = Some("it would have grown beyond half of the full one that it builds on"),
+        }
+        draft.start_over()?;
+    };
+    // What follows is about the archive only.
+    drop(still);
+    draft.file.sync_all().named("flush", &draft.path)?;
+    let length = read_back(&draft, &written).map_err(|e| {
+        let why = format!("what was just written does not read back: {e}: the disk or the memory is failing; no snapshot was stored");
+        Error::archive(&path, why)
+    })?;
+    // The verdict first: whoever sees the archive sees that it was verified.
+    let seal =
+        Seal { time: taking.time, depth: "data".into(), ok: true, sha256_toc: written.sha256_toc.to_string(), archive_bytes: length, restored: None };
+    seal.write(&path)?;
+    draft.publish(&path).inspect_err(|_| {
+        // The error that matters is the one above.
+        let _ = fs::remove_file(Seal::path(&path));
+    })?;
+    let stored = Stored::describe(written.head, &path, length);
+    Ok(Taken { stored, vanished: written.vanished, sockets: written.sockets, promoted })
+}
+
+/// Where the archive goes, and what it is called inside. The folder is there afterwards.
+fn place(store: &Store, taking: &Taking<'_>) -> Result<(PathBuf, String)> {
     let (folder, stem) = store.place(taking.kind, taking.time, &taking.id);
     let (folder, path) = match &taking.output {
         Some(path) if disk::stat(path)?.is_some() => return Err(Error::Usage(format!("{} is there already", path.display()))),
@@ -93,69 +167,96 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     if let Some(root) = taking.roots.iter().find(|root| is_within(&folder, &taking.base.join(root))) {
         return Err(Error::Usage(format!("the archive would lie inside '{}', which it has to hold: {}", root.display(), path.display())));
     }
-    let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
-    let mut walked = walk(taking.base, &taking.roots, &skip)?;
-    if walked.absent.len() == taking.roots.len() {
-        let names: Vec<_> = taking.roots.iter().map(|r| r.display().to_string()).collect();
-        return Err(Error::Config(format!("nothing to capture: none of the roots ({}) is in {}", names.join(", "), taking.base.display())));
-    }
     if taking.output.is_none() {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).named("create the folder", &folder)?;
     }
-    let draft = Draft::new(&folder, &stem)?;
-    let copies = sqlite::copy_databases(taking.base, &mut walked.entries, taking.rules.sqlite, &draft.scratch)?;
-    let text = |paths: &[PathBuf]| paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>();
-    let head = Head {
+    Ok((path, stem))
+}
+
+fn head(store: &Store, taking: &Taking<'_>, stem: &str, began_ns: i64, base: Option<&Before>) -> Head {
+    let snapshot = Snapshot {
+        id: taking.id.clone(),
+        kind: Some(taking.kind.into()),
+        mode: Some(if base.is_some() { "differential" } else { "full" }.into()),
+        covers: taking.scopes.covered_by(&taking.roots),
+        roots: names(&taking.roots),
+        base: base.map(|base| base.id.clone()),
+        health: Some(taking.health.into()),
+        ..Snapshot::default()
+    };
+    Head {
         format: archive::FORMAT,
         written_by: concat!("eco-tools ", env!("CARGO_PKG_VERSION")).into(),
         time: taking.time,
         ecosystem: store.name.clone(),
-        host: taking.host,
-        top: stem,
-        snapshot: Snapshot {
-            id: taking.id,
-            kind: Some(taking.kind.into()),
-            mode: Some("full".into()),
-            covers: taking.scopes.covered_by(&taking.roots),
-            roots: text(&taking.roots),
-            health: Some(taking.health.into()),
-            ..Snapshot::default()
-        },
+        host: taking.host.clone(),
+        top: stem.into(),
+        snapshot,
         exclude: taking.rules.exclude.clone(),
         preserve: taking.rules.preserve.clone(),
-        absent: text(&walked.absent),
-        sockets: text(&walked.sockets),
-    };
-    let mut file = File::options().read(true).write(true).open(&draft.path).named("open", &draft.path)?;
-    let source = Source { base: taking.base, entries: walked.entries, copies };
-    let written = archive::write(&mut file, &draft.path, head, source, taking.options, progress, stop)?;
-    // What follows is about the archive only.
-    drop(still);
-    file.sync_all().named("flush", &draft.path)?;
-
-    // Inflated and hashed once more. It mostly comes from the kernel's cache, so this finds faults of memory and of ours; reading
-    // the medium would cost a fifth more, and is what eco-verify does on another day.
-    let archive = Archive::open(&draft.path)?.ok_or_else(|| Error::archive(&draft.path, "what was just written cannot be read back"))?;
-    let (index, sha256_toc) = archive.index()?;
-    let damage = archive.verify(&index, false, &|_| ())?;
-    if sha256_toc != written.sha256_toc || !damage.is_empty() {
-        let place = damage.first().map_or("<index>", |damage| damage.path.path.as_str());
-        return Err(Error::archive(
-            &path,
-            format!("what was just written reads back differently at {place}: the disk or the memory is failing; no snapshot was stored"),
-        ));
+        began_ns: Some(began_ns),
+        base: base.map(Before::as_base),
+        ..Head::default()
     }
-    let length = archive.length();
-    drop(archive);
-    // The verdict first: whoever sees the archive sees that it was verified.
-    let seal = Seal { time: taking.time, depth: "data".into(), ok: true, sha256_toc: sha256_toc.to_string(), archive_bytes: length, restored: None };
-    seal.write(&path)?;
-    draft.publish(&path).inspect_err(|_| {
-        // The error that matters is the one above.
-        let _ = fs::remove_file(Seal::path(&path));
-    })?;
-    let stored = Stored::describe(written.index.head, &path, length);
-    Ok(Taken { stored, vanished: written.vanished, sockets: walked.sockets })
+}
+
+fn names(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
+}
+
+/// Compares what lies on the disk with what was meant to be written, and reads the index as others will. It mostly comes from the
+/// kernel's cache: reading the medium is what eco-verify does on another day.
+fn read_back(draft: &Draft, written: &Written) -> Result<u64> {
+    written.check(&draft.file, &draft.path)?;
+    let archive = Archive::open(&draft.path)?.ok_or_else(|| Error::archive(&draft.path, "its footer is not found"))?;
+    archive.check_index(&written.sha256_toc)?;
+    Ok(archive.length())
+}
+
+/// A snapshot from before, which this one builds on.
+struct Before {
+    archive: Archive,
+    id: String,
+    sha256_toc: String,
+    began_ns: Option<i64>,
+}
+
+impl Before {
+    /// The newest verified one; for a differential snapshot the newest full one of the same roots. One that cannot be opened is passed
+    /// over: nothing depends on it, the work only takes longer.
+    fn find(store: &Store, taking: &Taking<'_>) -> Option<Before> {
+        let differential = taking.mode == Mode::Differential;
+        if taking.output.is_some() || taking.rehash && !differential {
+            return None;
+        }
+        let roots = names(&taking.roots);
+        let fits = |stored: &&Stored| {
+            let snapshot = &stored.snapshot;
+            let is_base = snapshot.mode.as_deref() == Some("full") && snapshot.roots == roots;
+            snapshot.verified == Some(true)
+                && !stored.is_legacy()
+                && (is_base || !differential)
+                && stored.stamp.ecosystem.as_ref() == Some(&store.name)
+        };
+        let listing = store.list().ok()?;
+        listing.snapshots.iter().filter(fits).find_map(|stored| Before::open(stored).ok().flatten())
+    }
+
+    fn open(stored: &Stored) -> Result<Option<Before>> {
+        let Some(archive) = Archive::open(&stored.path)? else { return Ok(None) };
+        let began_ns = archive.head()?.and_then(|head| head.began_ns);
+        let sha256_toc = stored.snapshot.sha256_toc.clone().unwrap_or_default();
+        Ok(Some(Before { archive, id: stored.snapshot.id.clone(), sha256_toc, began_ns }))
+    }
+
+    fn as_previous(&self, differential: bool, rehash: bool) -> Previous<'_> {
+        Previous { archive: &self.archive, sha256_toc: self.sha256_toc.clone(), began_ns: self.began_ns, differential, rehash }
+    }
+
+    fn as_base(&self) -> Base {
+        let file = self.archive.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Base { id: self.id.clone(), file, sha256_toc: self.sha256_toc.clone() }
+    }
 }
 
 /// Whether `folder`, which need not exist yet, lies in the tree at `root`, whatever links lead there.
@@ -170,7 +271,10 @@ fn is_within(folder: &Path, root: &Path) -> bool {
 struct Draft {
     path: PathBuf,
     scratch: PathBuf,
-    _lock: File,
+    /// Open for reading and writing, with a lock that says that it is being worked on.
+    file: File,
+    /// When it was made, as the clock of its filesystem says.
+    began_ns: i64,
 }
 
 impl Draft {
@@ -179,14 +283,16 @@ impl Draft {
         let path = folder.join(format!(".{stem}.tmp"));
         let scratch = folder.join(format!(".{stem}.tmp.d"));
         let file = loop {
-            let file = File::options().write(true).create_new(true).mode(0o600).open(&path).named("create", &path)?;
+            let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).named("create", &path)?;
             // Shared, so that it can be read back; whoever sweeps asks for the exclusive one, and may have done so just before.
             flock(&file, FlockOperation::LockShared).named("lock", &path)?;
             if disk::stat(&path)?.is_some() {
                 break file;
             }
         };
-        let draft = Draft { path, scratch, _lock: file };
+        let made = file.metadata().named("look at", &path)?;
+        let began_ns = made.ctime().saturating_mul(1_000_000_000).saturating_add(made.ctime_nsec());
+        let draft = Draft { path, scratch, file, began_ns };
         DirBuilder::new().mode(0o700).create(&draft.scratch).named("create the folder", &draft.scratch)?;
         Ok(draft)
     }
@@ -206,6 +312,13 @@ impl Draft {
                 let _ = disk::remove_tree(&folder.join(format!("{name}.d"))).map(|()| fs::remove_file(entry.path()));
             }
         }
+    }
+
+    /// Empties it, and the copies of databases too.
+    fn start_over(&mut self) -> Result<()> {
+        self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0))).named("empty", &self.path)?;
+        disk::remove_tree(&self.scratch)?;
+        DirBuilder::new().mode(0o700).create(&self.scratch).named("create the folder", &self.scratch)
     }
 
     /// Gives the archive its name; never over another one.

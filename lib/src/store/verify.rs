@@ -116,17 +116,28 @@ fn look(
     } else if before.as_ref().is_some_and(|hex| *hex != digest) {
         found.damage.push(says("its index is not the one that was verified here before"));
     }
-    let (files, bytes) = index.totals();
+    let whole = match index.head.base.is_some().then(|| archive.complete(index.clone())).transpose() {
+        Ok(whole) => whole,
+        Err(Error::Archive { why, .. }) => {
+            found.damage.push(Damage { path: RecordPath::new("<base>"), what: "base".into(), why: Some(why) });
+            None
+        }
+        Err(e) => return Err(e),
+    };
+    let (files, bytes) = whole.as_ref().unwrap_or(&index).totals();
     found.files = files;
     match depth {
         Depth::Index => {}
         Depth::Data => {
-            found.damage.extend(archive.verify(&index, true, progress)?);
+            found.damage.extend(archive.verify(&index, progress)?);
+            if let Some(whole) = &whole {
+                found.damage.extend(archive.verify_base(whole, progress)?);
+            }
             found.bytes = bytes;
         }
         Depth::Sample(share) => {
             let day = now.as_second().div_euclid(86_400);
-            let sampled = archive.verify_sample(&index, share, day, progress)?;
+            let sampled = archive.verify_sample(whole.as_ref().unwrap_or(&index), share, day, progress)?;
             found.damage.extend(sampled.damage);
             (found.files, found.bytes) = (sampled.files, sampled.bytes);
         }

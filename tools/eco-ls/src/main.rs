@@ -53,6 +53,11 @@ fn main() -> ExitCode {
         });
         for stored in &found {
             tool.emit_at(&stored.stamp, stored.snapshot.clone())?;
+            if let Some(lacks) = &stored.lacks {
+                tool.error(&format!("{}: {lacks}", stored.path.display()));
+                exit = exit.and(Exit::Unfinished);
+                continue;
+            }
             if let Some(patterns) = &patterns {
                 for entry in store::entries(stored, |path| patterns.match_path(path))? {
                     tool.emit_at(&stored.stamp, entry)?;

@@ -17,6 +17,15 @@ pub struct Args {
     /// A person says that the service is healthy: the snapshot counts as good
     #[arg(long)]
     pub good: bool,
+    /// Hold everything [default, but for daily snapshots]
+    #[arg(long, conflicts_with = "differential")]
+    pub full: bool,
+    /// Hold what differs from the newest verified full snapshot of the same roots [default for daily snapshots]
+    #[arg(long, conflicts_with = "output")]
+    pub differential: bool,
+    /// Read every file, also those whose times say that they have not changed
+    #[arg(long)]
+    pub rehash: bool,
     /// Compression, from 0 (none) to 12 (smallest)
     #[arg(long, value_name = "N", default_value_t = eco::archive::LEVEL, value_parser = clap::value_parser!(i32).range(0..=12))]
     pub level: i32,

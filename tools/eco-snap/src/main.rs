@@ -3,11 +3,10 @@ mod args;
 
 use anyhow::Context;
 use args::Args;
-use eco::archive::Options;
 use eco::record::Record;
 use eco::scope::{absorb, check_root};
 use eco::service::Quiesce;
-use eco::store::{Store, Taking, take};
+use eco::store::{Mode, Store, Taking, take};
 use eco::tool::{self, Tool};
 use eco::verdict::Verdict;
 use eco::{error::Error, health, restore};
@@ -37,6 +36,7 @@ fn main() -> ExitCode {
         }
         tool.changes_something()?;
         let store = Store::new(config.store().or_else(|e| args.output.as_deref().map(eco::disk::parent).ok_or(e))?, &config.name);
+        let daily = args.kind == "daily" && !args.full && args.output.is_none();
         let (id, stop) = (tool.new_id(), tool.stop_flag());
         let quiesce = Quiesce::new(config.service(), config.hooks.clone(), &id, &stop);
         let taking = Taking {
@@ -50,7 +50,9 @@ fn main() -> ExitCode {
             host: tool.stamp(tool.now()).host,
             health,
             output: args.output,
-            options: Options { level: args.level },
+            mode: if args.differential || daily { Mode::Differential } else { Mode::Full },
+            level: args.level,
+            rehash: args.rehash,
             quiet: Some(&quiesce),
         };
         let clock = std::time::Instant::now();
@@ -64,6 +66,9 @@ fn main() -> ExitCode {
         snapshot.took_ms = Some(clock.elapsed().as_millis() as u64);
         let unstable = snapshot.unstable.len();
         tool.emit_at(&taken.stored.stamp, snapshot)?;
+        if let Some(why) = taken.promoted {
+            tool.say(&format!("a full snapshot instead of a differential one: {why}"));
+        }
         for path in &taken.vanished {
             tool.detail(&format!("{} was gone when its turn came", path.display()));
         }
