@@ -117,6 +117,49 @@ fn hazard_05_changed_content_in_a_sound_gzip_is_found_before_the_stop() {
 }
 
 #[test]
+fn hazard_07_nothing_of_a_files_metadata_is_lost_whatever_the_umask() {
+    let world = World::service();
+    world.shell("chmod 4751 data/run-me; chmod 1777 data/sub; chmod 0604 config/limits.json; mkfifo -m 0620 data/pipe; ln data/big data/sub/big-too");
+    world.shell("touch -d '1999-12-31 23:59:59.123456789' data/big; touch -h -d '2001-01-01 00:00:00.5' data/dangling");
+    world.good();
+    let was = world.tree("data");
+    // What is preserved stays as it is, and so may the times of its folders.
+    let stays = ["metrics", "sub/day.log", "cache.tmp"];
+    world.shell("rm data/sub/big-too data/pipe; cp data/big data/sub/big-too; touch data/pipe; chmod -R u=rwX,go= data config; touch data/big");
+    let _ = rustix::fs::removexattr(world.path("data/orders"), "user.note");
+    let program = crate::harness::program("eco-restore");
+    world.run("sh").args(["-c", "umask 077; exec \"$0\" latest"]).arg(program).exits(0);
+    let folders = ["", "sub"];
+    let (was, now) = (was.without(&stays), world.tree("data").without(&stays));
+    let differences: Vec<String> =
+        was.differences(&now).into_iter().filter(|line| !folders.iter().any(|name| line[2..].starts_with(&format!("{name} ")))).collect();
+    assert!(differences.is_empty(), "{differences:#?}");
+    let mode = |path: &str| fs::metadata(world.path(path)).unwrap().mode() & 0o7777;
+    assert_eq!(["data/run-me", "data/sub", "config/limits.json", "data/pipe"].map(mode), [0o4751, 0o1777, 0o604, 0o620]);
+}
+
+#[test]
+fn hazard_07_metadata_that_cannot_be_put_back_stops_the_rollback_before_anything_changes() {
+    if !rustix::process::geteuid().is_root() {
+        return crate::harness::not_shown("a rollback by somebody who may not give files away", "it takes root to set up");
+    }
+    let world = World::service();
+    world.good();
+    world.spoil();
+    // Everything is theirs but, in the snapshot, the files of root.
+    world.shell("kill $(cat run/shop.pid); rm run/shop.pid; chown -hR 65534:65534 . ../shop-store; chmod 711 ..");
+    let before = everything(&world);
+    world.run("eco-restore").arg("latest-good").user(65534).exits(4).says("cannot be put back whole: owner root:root, which only root can set");
+    untouched(&before, &world);
+    // The same is only told where nothing live is at stake.
+    let stage = world.folder().join("stage");
+    fs::create_dir(&stage).unwrap();
+    std::os::unix::fs::chown(&stage, Some(65534), Some(65534)).unwrap();
+    let found = world.run("eco-verify").args(["latest-good", "--depth", "restored", "--scratch"]).arg(&stage).user(65534).exits(0).only();
+    assert!(found["ok"] == true && found["warnings"][0].as_str().unwrap().contains("only root can give them"), "{found}");
+}
+
+#[test]
 fn hazard_08_nothing_of_ours_has_a_name_that_others_can_wait_at() {
     let world = World::service();
     let snapshot = world.good();

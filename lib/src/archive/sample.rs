@@ -32,7 +32,8 @@ impl Archive {
         for (at, entry) in index.entries.iter().enumerate() {
             owners[entry.chunks.start as usize..entry.chunks.end as usize].fill(Some(at));
         }
-        let sizes: Vec<u64> = index.chunks.iter().map(|chunk| chunk.size.into()).collect();
+        // A piece that no file of this snapshot has proves nothing about it.
+        let sizes: Vec<u64> = index.chunks.iter().zip(&owners).map(|(chunk, owner)| owner.map_or(0, |_| chunk.size.into())).collect();
         let chosen = choose(&sizes, share, &index.head.snapshot.id, day);
         let found = Mutex::new(Vec::new());
         let next = AtomicUsize::new(0);
@@ -80,7 +81,7 @@ fn choose(sizes: &[u64], share: f64, seed: &str, day: i64) -> Vec<usize> {
     order.retain(|number| {
         let (from, to) = (at, at + sizes[*number]);
         at = to;
-        windows.iter().any(|(start, end)| from < *end && to > *start)
+        from < to && windows.iter().any(|(start, end)| from < *end && to > *start)
     });
     order.sort_unstable();
     order
@@ -121,6 +122,7 @@ mod tests {
     fn a_whole_is_everything_and_the_smallest_share_one_piece() {
         assert_eq!(choose(&[5, 5, 5], 1.0, "a", 123), [0, 1, 2]);
         assert_eq!(choose(&[5, 5, 5], 0.000_001, "a", 0).len(), 1);
+        assert_eq!(choose(&[5, 0, 5], 1.0, "a", 1), [0, 2]);
         assert!(choose(&[], 0.5, "a", 1).is_empty() && choose(&[0], 0.5, "a", 1).is_empty());
     }
 }

@@ -310,6 +310,7 @@ fn snapshot(time: Cell, body: &Snapshot, age: i64) -> Row {
     notes.extend(body.base.as_deref().map(|base| format!("needs {}", id6(base))));
     notes.extend((!body.unstable.is_empty()).then(|| format!("{} changed while read", count(body.unstable.len() as u64, "file"))));
     notes.extend((body.legacy == Some(true)).then(|| "legacy".to_owned()));
+    notes.extend(body.restored_at.map(|time| format!("restore rehearsed {}", clock(time))));
     notes.extend(body.path.as_ref().map(path));
     Row {
         columns: &[

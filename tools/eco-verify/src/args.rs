@@ -46,6 +46,9 @@ pub enum Depth {
 impl Args {
     /// What of the archive is looked at.
     pub fn depth(&self) -> Result<store::Depth> {
+        if self.scratch.is_some() && self.depth != Depth::Restored {
+            return Err(Error::Usage("--scratch goes with --depth restored: nothing else is written anywhere".into()));
+        }
         match (self.depth, self.sample) {
             (Depth::Data, Some(share)) => Ok(store::Depth::Sample(share)),
             (_, Some(_)) => Err(Error::Usage("--sample goes with --depth data only: an index is read in full, and so is what is restored".into())),

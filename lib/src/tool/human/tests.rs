@@ -70,7 +70,7 @@ fn a_snapshot_shows_what_choosing_one_needs() {
         "\
 ID      TIME (UTC)                   AGE  KIND            MODE          HEALTH   GOOD  VERIFIED    FILES      SIZE   ARCHIVE  WHERE
 2a91b7  2026-03-01 08:30:00   3 h 30 min  daily           full          ok       yes   yes          8079   513 MiB   158 MiB  \
-/backups/shop-daily/shop-daily-20260301T083000Z-2a91b7.tar.gz
+restore rehearsed 2026-03-01 12:00:00, /backups/shop-daily/shop-daily-20260301T083000Z-2a91b7.tar.gz
 "
     );
 }
