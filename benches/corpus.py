@@ -2,6 +2,7 @@
 """corpus: a service's tree to measure on, the same bytes every time.
 
     corpus.py DEST [--mib 512] [--small-files 8000] [--seed 1]    make it; DEST must be absent or empty
+    corpus.py DEST --tiny 100000 [--seed 1]                       instead: so many files of some 150 bytes, 500 to a folder
     corpus.py DEST --mutate 0.01 [--seed 2]                       change a share of its files, as a day would
 
 What is in it, by share of --mib, and what gzip -6 leaves of it (0.28 of the whole):
@@ -162,10 +163,20 @@ def files(mib, small_files):
         yield f"{folder}/unit_{number:06d}.py", source, None
 
 
-def make(dest, mib, small_files, seed):
+def tiny_files(count):
+    for number in range(count):
+        folder = number // 500
+        yield f"data/{folder // 50:03d}/{folder % 50:02d}/{number:07d}.py", tiny, None
+
+
+def tiny(path, rng):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(" ".join(words(rng, 16)))
+
+
+def make(dest, plan, seed):
     if dest.exists() and any(dest.iterdir()):
         sys.exit(f"corpus: {dest} is not empty")
-    plan = list(files(mib, small_files))
     for folder in {os.path.dirname(path) for path, _, _ in plan}:
         (dest / folder).mkdir(parents=True, exist_ok=True)
     big = [entry for entry in plan if entry[2] is not None]
@@ -246,11 +257,13 @@ def main():
     parser.add_argument("dest", type=Path, metavar="DEST")
     parser.add_argument("--mib", type=int, default=512)
     parser.add_argument("--small-files", type=int, default=8000)
+    parser.add_argument("--tiny", type=int, metavar="COUNT")
     parser.add_argument("--seed", type=int, help="default: 1, for --mutate 2")
     parser.add_argument("--mutate", type=float, metavar="SHARE")
     args = parser.parse_args()
     if args.mutate is None:
-        make(args.dest, args.mib, args.small_files, 1 if args.seed is None else args.seed)
+        plan = list(files(args.mib, args.small_files) if args.tiny is None else tiny_files(args.tiny))
+        make(args.dest, plan, 1 if args.seed is None else args.seed)
     else:
         mutate(args.dest, args.mutate, 2 if args.seed is None else args.seed)
 

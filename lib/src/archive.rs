@@ -12,7 +12,7 @@ mod footer;
 mod foreign;
 mod header;
 mod index;
-mod member;
+pub mod member;
 mod read;
 mod sample;
 mod toc;

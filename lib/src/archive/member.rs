@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 const STORED_OVERHEAD: usize = 18 + 5;
 
 /// Compresses blocks, each to one gzip member. The same block and level give the same bytes.
-pub(super) struct Packer {
+pub struct Packer {
     compressor: Compressor,
     quick: Compressor,
     stored: Compressor,
@@ -18,7 +18,7 @@ const SAMPLE: usize = 32 << 10;
 
 impl Packer {
     /// With a level from 0 (stored) to 12; others mean the codec's default.
-    pub(super) fn new(level: i32) -> Packer {
+    pub fn new(level: i32) -> Packer {
         let compressor = |level| Compressor::new(CompressionLvl::new(level).unwrap_or_default());
         Packer { compressor: compressor(level), quick: compressor(level.min(1)), stored: compressor(0) }
     }
@@ -26,7 +26,7 @@ impl Packer {
     /// Appends a member that holds `block`. A block that does not shrink is stored. One that hardly does, such as packed numbers,
     /// gets the quickest level: what little there is to gain, shorter codes for frequent bytes, comes with any level, and the
     /// search for repetitions that are not there takes three times as long.
-    pub(super) fn pack(&mut self, block: &[u8], to: &mut Vec<u8>) {
+    pub fn pack(&mut self, block: &[u8], to: &mut Vec<u8>) {
         let start = to.len();
         let dense = block.len() > 4 * SAMPLE && {
             let from = block.len() / 2;
@@ -53,11 +53,18 @@ impl Packer {
 
 /// Inflates members, and says where each one ends: the safe binding does not tell, and bytes between two members that nobody
 /// looks at are where a hostile archive would hide an entry.
-pub(super) struct Unpacker(NonNull<libdeflate_sys::libdeflate_decompressor>);
+pub struct Unpacker(NonNull<libdeflate_sys::libdeflate_decompressor>);
+
+impl Default for Unpacker {
+    fn default() -> Unpacker {
+        Unpacker::new()
+    }
+}
 
 impl Unpacker {
+    /// One for any number of members, one after the other.
     #[allow(unsafe_code)]
-    pub(super) fn new() -> Unpacker {
+    pub fn new() -> Unpacker {
         // SAFETY: no preconditions; null means that memory has run out, which Rust treats as fatal everywhere else too.
         let raw = unsafe { libdeflate_sys::libdeflate_alloc_decompressor() };
         Unpacker(NonNull::new(raw).expect("memory for a decompressor"))
@@ -65,7 +72,7 @@ impl Unpacker {
 
     /// Inflates the member at the beginning of `from`, which must hold exactly `length` bytes, and says how many bytes of `from`
     /// it took. `None` if it is damaged or holds another number of bytes.
-    pub(super) fn unpack(&mut self, from: &[u8], length: usize, to: &mut Vec<u8>) -> Option<usize> {
+    pub fn unpack(&mut self, from: &[u8], length: usize, to: &mut Vec<u8>) -> Option<usize> {
         to.resize(length, 0);
         match self.member(from, to) {
             Outcome::Done { used, produced } if produced == length => Some(used),
@@ -74,7 +81,7 @@ impl Unpacker {
     }
 
     /// Inflates the member at the beginning of `from`, of unknown length but at most `limit` bytes.
-    pub(super) fn unpack_any(&mut self, from: &[u8], limit: usize, to: &mut Vec<u8>) -> Option<usize> {
+    pub fn unpack_any(&mut self, from: &[u8], limit: usize, to: &mut Vec<u8>) -> Option<usize> {
         let mut room = (from.len() * 8).clamp(4096, limit.max(4096));
         loop {
             to.resize(room, 0);
