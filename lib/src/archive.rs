@@ -17,7 +17,7 @@ mod read;
 mod verify;
 mod write;
 
-pub use extract::{Content, Extracted, extract};
+pub use extract::{Content, Extracted, OwnerChange, extract};
 pub use foreign::{Foreign, file_stem};
 pub use index::{Chunk, Entry, FORMAT, Head, Index};
 pub use read::Archive;
