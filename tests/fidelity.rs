@@ -354,3 +354,32 @@ fn one_name_of_a_file_with_several_brings_its_content() {
     assert_eq!(inode("mail/second"), inode("mail/third"));
     assert_ne!(inode("mail/second"), inode("mail/other"));
 }
+
+#[test]
+fn sparse_files_in_archives_of_gnu_tar_come_back_in_all_of_its_versions() {
+    let world = World::new();
+    world.write("config/settings", "y").write("data/plain", "x");
+    let name = format!("data/{}", "long name ".repeat(12));
+    for (name, size, islands) in [("data/image", 9 << 20, 5), (name.as_str(), 3 << 20, 1), ("data/many", 40 << 20, 300), ("data/none", 1 << 20, 0)] {
+        world.write(name, "");
+        let file = File::options().write(true).open(world.path(name)).unwrap();
+        file.set_len(size).unwrap();
+        for number in 0..islands {
+            file.write_all_at(&noise(5000, number), (number + 1) * size / (islands + 2)).unwrap();
+        }
+    }
+    let before = world.tree("");
+    for version in ["0.0", "0.1", "1.0"] {
+        let archive = world.folder().join(format!("sparse-{version}.tar.gz"));
+        let words = ["--format=posix", "--sparse", &format!("--sparse-version={version}"), "-czf"];
+        world.run("tar").args(words).arg(&archive).arg("-C").arg(world.root()).args(["data", "config"]).exits(0);
+        world.run("eco-verify").arg(&archive).exits(0);
+        let out = world.folder().join(format!("out-{version}"));
+        world.run("eco-restore").arg(&archive).arg("--target").arg(&out).exits(0);
+        for root in ["data", "config"] {
+            before.only(root).same_as(&Tree::of(&out).only(root));
+        }
+        let blocks = |path: PathBuf| fs::metadata(path).unwrap().blocks();
+        assert!(blocks(out.join("data/image")) <= blocks(world.path("data/image")) * 11 / 10, "{version}");
+    }
+}

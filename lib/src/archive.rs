@@ -14,6 +14,7 @@ mod header;
 mod index;
 mod member;
 mod read;
+mod sparse;
 mod verify;
 mod write;
 
