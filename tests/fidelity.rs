@@ -303,3 +303,83 @@ fn attributes_come_back_whatever_bytes_their_names_are() {
         assert!(differences.is_empty(), "{program}:\n{}", differences.join("\n"));
     });
 }
+
+#[test]
+fn owners_with_other_numbers_here_are_told() {
+    if !is_root() {
+        return crate::harness::not_shown("owners", "only root can give files away");
+    }
+    let world = World::new();
+    world.write("old/data/by-name", "x").write("old/data/strange", "x").write("old/config/settings", "y");
+    let archive = world.folder().join("old.tar");
+    let pack = |owner: &str, group: &str, path: &str, how: &str| {
+        let words = [format!("--owner={owner}"), format!("--group={group}"), how.to_owned()];
+        world.run("tar").args(words).arg(&archive).arg("-C").arg(world.path("old")).arg(path).exits(0);
+    };
+    // Nobody's numbers are these anywhere.
+    pack("root:0", "root:0", "config", "-cf");
+    pack("daemon:54321", "daemon:1", "data/by-name", "-rf");
+    pack("no-such-user:54322", "no-such-group:54323", "data/strange", "-rf");
+    let restore = |out: &str, words: &[&str]| {
+        let out = world.folder().join(out);
+        let ran = world.run("eco-restore").arg(&archive).arg("--target").arg(&out).args(words).exits(0);
+        (ran, out)
+    };
+    let (ran, out) = restore("out", &[]);
+    let ran = ran.says("1 name of owners has another number here, which is used; 2 are unknown here: the number is used");
+    assert!(!ran.stderr.contains("no-such-user"), "{ran}");
+    let owner = |name: &str| fs::metadata(out.join(name)).map(|meta| (meta.uid(), meta.gid())).unwrap();
+    assert_eq!(owner("data/by-name"), (1, 1));
+    assert_eq!(owner("data/strange"), (54322, 54323));
+    let (ran, _) = restore("again", &["-v"]);
+    let said = ["user daemon was 54321 and is 1 here", "user no-such-user is unknown here: 54322 is used", "group no-such-group is unknown"];
+    said.into_iter().fold(ran, |ran, words| ran.says(words));
+}
+
+#[test]
+fn one_name_of_a_file_with_several_brings_its_content() {
+    let world = World::new();
+    world.config("[module.mail]\nroots = [\"mail\"]\n");
+    // The first name, which the others are links to in the archive, lies where this rollback does not go.
+    world.write("config/first", "one file, many names").write("data/x", "x").write("mail/other", "y");
+    for name in ["mail/second", "mail/third"] {
+        fs::hard_link(world.path("config/first"), world.path(name)).unwrap();
+    }
+    world.run("eco-snap").exits(0);
+    let out = world.folder().join("out");
+    world.run("eco-restore").args(["latest", "--scope", "module:mail"]).arg("--target").arg(&out).exits(0);
+    assert!(!out.join("config").exists());
+    assert_eq!(fs::read(out.join("mail/second")).unwrap(), b"one file, many names");
+    let inode = |name: &str| fs::metadata(out.join(name)).unwrap().ino();
+    assert_eq!(inode("mail/second"), inode("mail/third"));
+    assert_ne!(inode("mail/second"), inode("mail/other"));
+}
+
+#[test]
+fn sparse_files_in_archives_of_gnu_tar_come_back_in_all_of_its_versions() {
+    let world = World::new();
+    world.write("config/settings", "y").write("data/plain", "x");
+    let name = format!("data/{}", "long name ".repeat(12));
+    for (name, size, islands) in [("data/image", 9 << 20, 5), (name.as_str(), 3 << 20, 1), ("data/many", 40 << 20, 300), ("data/none", 1 << 20, 0)] {
+        world.write(name, "");
+        let file = File::options().write(true).open(world.path(name)).unwrap();
+        file.set_len(size).unwrap();
+        for number in 0..islands {
+            file.write_all_at(&noise(5000, number), (number + 1) * size / (islands + 2)).unwrap();
+        }
+    }
+    let before = world.tree("");
+    for version in ["0.0", "0.1", "1.0"] {
+        let archive = world.folder().join(format!("sparse-{version}.tar.gz"));
+        let words = ["--format=posix", "--sparse", &format!("--sparse-version={version}"), "-czf"];
+        world.run("tar").args(words).arg(&archive).arg("-C").arg(world.root()).args(["data", "config"]).exits(0);
+        world.run("eco-verify").arg(&archive).exits(0);
+        let out = world.folder().join(format!("out-{version}"));
+        world.run("eco-restore").arg(&archive).arg("--target").arg(&out).exits(0);
+        for root in ["data", "config"] {
+            before.only(root).same_as(&Tree::of(&out).only(root));
+        }
+        let blocks = |path: PathBuf| fs::metadata(path).unwrap().blocks();
+        assert!(blocks(out.join("data/image")) <= blocks(world.path("data/image")) * 11 / 10, "{version}");
+    }
+}

@@ -15,11 +15,12 @@ mod index;
 pub mod member;
 mod read;
 mod sample;
+mod sparse;
 mod toc;
 mod verify;
 mod write;
 
-pub use extract::{Content, Extracted, extract};
+pub use extract::{Content, Extracted, OwnerChange, extract};
 pub use foreign::{Foreign, file_stem};
 pub use index::{Base, Chunk, Entry, FORMAT, Head, Index, Partial};
 pub use read::{Archive, find_base, lacks};

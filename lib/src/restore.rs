@@ -26,6 +26,7 @@ pub use run::{Order, order_by_command, restore};
 pub use target::extract_to;
 pub use undo::undo;
 
+use crate::archive::OwnerChange;
 use crate::disk::{self, Lock};
 use crate::error::{Error, Result};
 use crate::health::Probe;
@@ -96,6 +97,8 @@ pub struct Stage<'a> {
     pub confirm: &'a mut dyn FnMut(&Plan) -> Result<bool>,
     /// Is told bytes read and written.
     pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Is told of owners that are not the same here as in the archive, if there are any.
+    pub owners: &'a dyn Fn(&[OwnerChange]),
     /// Set by a signal: before the exchange the run ends cleanly, after it the exchange is finished first.
     pub stop: &'a AtomicBool,
 }
@@ -107,6 +110,12 @@ impl Stage<'_> {
 
     fn emit(&mut self, record: impl Into<Record>) {
         (self.emit)(record.into());
+    }
+
+    fn tell(&self, owners: &[OwnerChange]) {
+        if !owners.is_empty() {
+            (self.owners)(owners);
+        }
     }
 
     /// Runs one step and says how it ended. The step's own note comes with its value.

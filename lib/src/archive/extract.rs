@@ -10,7 +10,7 @@ use crate::tree::{Hole, Kind, Meta};
 use nix::unistd::{Group, User};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,6 +29,8 @@ pub struct Extracted {
     pub bytes: u64,
     /// Metadata that could not be set, and why: owners need privileges, attributes need a filesystem that has them.
     pub lost: Vec<(PathBuf, String)>,
+    /// Owners that are not the same here as there.
+    pub owners: Vec<OwnerChange>,
 }
 
 /// Where content comes from.
@@ -139,7 +141,8 @@ pub fn extract(
     }
     let bytes = files.iter().map(|(_, content)| content.node.kind.size()).sum();
     let lost = target.lost.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    Ok(Extracted { entries: entries.len() as u64, bytes, lost })
+    let owners = target.owners.changes.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_iter().collect();
+    Ok(Extracted { entries: entries.len() as u64, bytes, lost, owners })
 }
 
 /// Creates every folder, closed to others until it is complete.
@@ -278,7 +281,7 @@ impl Target<'_> {
                 self.lose(path, format!("owner {user}:{group}, which only root can set"));
                 Ok(())
             }
-            other => other.named("set the owner of", full),
+            other => other.named("set the owner of", full).map(|()| self.owners.note(meta)),
         }
     }
 
@@ -294,18 +297,87 @@ impl Target<'_> {
     }
 }
 
+/// A user or group that is not the same here as where the archive was written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwnerChange {
+    /// `user` or `group`.
+    pub kind: &'static str,
+    /// Its name there.
+    pub name: Arc<str>,
+    /// Its number there.
+    pub was: u32,
+    /// The number of that name here; without one, nobody has the name, and the number is kept.
+    pub is: Option<u32>,
+}
+
+impl OwnerChange {
+    /// All of them in one sentence; none where there are none.
+    pub fn sentence(changes: &[OwnerChange]) -> Option<String> {
+        let mapped = changes.iter().filter(|change| change.is.is_some()).count();
+        let names = |count: usize| format!("{count} {}", if count == 1 { "name" } else { "names" });
+        let has = |count: usize| if count == 1 { "has another number" } else { "have other numbers" };
+        let unknown = changes.len() - mapped;
+        let is = |count: usize| if count == 1 { "is" } else { "are" };
+        match (mapped, unknown) {
+            (0, 0) => None,
+            (_, 0) => Some(format!("{} of owners {} here, which is used", names(mapped), has(mapped))),
+            (0, _) => Some(format!("{} of owners {} unknown here: the number is used", names(unknown), is(unknown))),
+            _ => Some(format!(
+                "{} of owners {} here, which is used; {unknown} {} unknown here: the number is used",
+                names(mapped),
+                has(mapped),
+                is(unknown)
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for OwnerChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let OwnerChange { kind, name, was, is } = self;
+        match is {
+            Some(is) => write!(f, "{kind} {name} was {was} and is {is} here"),
+            None => write!(f, "{kind} {name} is unknown here: {was} is used"),
+        }
+    }
+}
+
 /// Ids on this machine for the names of the captured one; the captured numbers where a name is unknown here.
 #[derive(Default)]
-pub(crate) struct Owners {
+struct Owners {
     users: Mutex<HashMap<Arc<str>, Option<u32>>>,
     groups: Mutex<HashMap<Arc<str>, Option<u32>>>,
+    changes: Mutex<BTreeSet<OwnerChange>>,
 }
 
 impl Owners {
-    pub(crate) fn of(&self, meta: &Meta) -> (sys::Uid, sys::Gid) {
-        let user = meta.user.as_ref().and_then(|name| known(&self.users, name, |n| User::from_name(n).ok().flatten().map(|u| u.uid.as_raw())));
-        let group = meta.group.as_ref().and_then(|name| known(&self.groups, name, |n| Group::from_name(n).ok().flatten().map(|g| g.gid.as_raw())));
-        (sys::Uid::from_raw(user.unwrap_or(meta.uid)), sys::Gid::from_raw(group.unwrap_or(meta.gid)))
+    fn of(&self, meta: &Meta) -> (sys::Uid, sys::Gid) {
+        let (user, group) = (self.user(meta), self.group(meta));
+        (sys::Uid::from_raw(user.flatten().unwrap_or(meta.uid)), sys::Gid::from_raw(group.flatten().unwrap_or(meta.gid)))
+    }
+
+    /// The number of the name here, if it has one, if there is a name.
+    fn user(&self, meta: &Meta) -> Option<Option<u32>> {
+        let ask = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+        meta.user.as_ref().map(|name| known(&self.users, name, ask))
+    }
+
+    fn group(&self, meta: &Meta) -> Option<Option<u32>> {
+        let ask = |name: &str| Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
+        meta.group.as_ref().map(|name| known(&self.groups, name, ask))
+    }
+
+    /// Remembers how the owner that was set differs from the one that was captured.
+    fn note(&self, meta: &Meta) {
+        let both = [("user", &meta.user, meta.uid, self.user(meta)), ("group", &meta.group, meta.gid, self.group(meta))];
+        for (kind, name, was, here) in both {
+            if let (Some(name), Some(is)) = (name, here)
+                && is != Some(was)
+            {
+                let change = OwnerChange { kind, name: name.clone(), was, is };
+                self.changes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(change);
+            }
+        }
     }
 }
 
@@ -317,6 +389,20 @@ fn known(cache: &Mutex<HashMap<Arc<str>, Option<u32>>>, name: &Arc<str>, ask: im
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_that_differ_are_told_in_one_sentence() {
+        let change = |is| OwnerChange { kind: "user", name: "eve".into(), was: 5, is };
+        let said = |changes: &[Option<u32>]| OwnerChange::sentence(&changes.iter().copied().map(change).collect::<Vec<_>>()).unwrap_or_default();
+        assert_eq!(said(&[]), "");
+        assert_eq!(said(&[Some(7)]), "1 name of owners has another number here, which is used");
+        assert_eq!(said(&[None, None]), "2 names of owners are unknown here: the number is used");
+        assert_eq!(
+            said(&[Some(7), Some(8), None]),
+            "2 names of owners have other numbers here, which is used; 1 is unknown here: the number is used"
+        );
+        assert_eq!(change(Some(7)).to_string(), "user eve was 5 and is 7 here");
+    }
 
     #[test]
     fn a_wrong_map_of_holes_changes_no_byte() {

@@ -9,7 +9,7 @@ use crate::error::{Error, Named, Result};
 use crate::record::{Damage, RecordPath, Snapshot};
 use crate::scope::check_plain;
 use crate::time::Timestamp;
-use crate::tree::{Kind, Node};
+use crate::tree::{Hole, Kind, Node};
 use flate2::bufread::MultiGzDecoder;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -70,7 +70,7 @@ impl Foreign {
         let mut names: HashSet<PathBuf> = HashSet::new();
         let mut found = Vec::new();
         let mut buffer = vec![0; 1 << 17];
-        let ended = foreign.scan(|node, from| {
+        let ended = foreign.scan(|node, holes, from| {
             let path = node.path.clone();
             let mut digest = None;
             if let Kind::File { size } = node.kind {
@@ -91,10 +91,10 @@ impl Foreign {
                 }
                 digest = Some(hasher.finish());
             }
-            found.push((node, digest, !names.insert(path)));
+            found.push((node, digest, holes, !names.insert(path)));
             Ok(())
         });
-        for (node, digest, twice) in found {
+        for (node, digest, holes, twice) in found {
             let says = |what: &str, why: &str| Damage { path: RecordPath::new(&node.path), what: what.into(), why: Some(why.into()) };
             if node.path == Path::new(INDEX_NAME) {
                 foreign.damage.push(Damage {
@@ -108,7 +108,7 @@ impl Foreign {
                 foreign.damage.push(says("name", "two entries of one name"));
             } else if !(twice && node.kind == Kind::Dir) {
                 foreign.bytes += node.kind.size();
-                foreign.entries.push(Entry { node, digest, chunks: 0..0, identity: None, sqlite: None, partial: None, holes: Vec::new() });
+                foreign.entries.push(Entry { node, digest, chunks: 0..0, identity: None, sqlite: None, partial: None, holes });
             }
         }
         if let Err(e) = ended {
@@ -168,8 +168,8 @@ impl Foreign {
         self.damage.extend(damage);
     }
 
-    /// Walks the tar stream; `take` gets each entry and its content.
-    fn scan(&self, mut take: impl FnMut(Node, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+    /// Walks the tar stream; `take` gets each entry, its holes as far as the archive tells them, and its content.
+    fn scan(&self, mut take: impl FnMut(Node, Vec<Hole>, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
         let file = File::open(&self.path)?;
         let mut raw = BufReader::with_capacity(1 << 17, file);
         let packed = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
@@ -184,7 +184,7 @@ impl Foreign {
             let blocks = heard.borrow_mut().end();
             any = true;
             if entry.header().entry_type() != tar::EntryType::XGlobalHeader {
-                let said = header::decode(&mut blocks.as_slice()).and_then(|said| said.ok_or_else(|| "no header".into()));
+                let said = header::decode_any(&mut blocks.as_slice()).and_then(|said| said.ok_or_else(|| "no header".into()));
                 let said = said.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
                 let kind = match said.kind {
                     // The reader has worked sparse ones out.
@@ -194,7 +194,14 @@ impl Foreign {
                 };
                 let path = tidy(&said.name);
                 if !path.as_os_str().is_empty() {
-                    take(Node { path, kind, meta: said.meta }, &mut entry)?;
+                    match said.sparse.filter(|_| matches!(kind, Kind::File { .. })) {
+                        None => take(Node { path, kind, meta: said.meta }, Vec::new(), &mut entry)?,
+                        Some(sparse) => {
+                            let stored = entry.size();
+                            let mut content = sparse.unfold(&mut entry, stored)?;
+                            take(Node { path, kind: Kind::File { size: sparse.size }, meta: said.meta }, content.holes(), &mut content)?;
+                        }
+                    }
                 }
             }
             io::copy(&mut entry, &mut io::sink())?;
@@ -283,7 +290,7 @@ impl Foreign {
     pub(super) fn each_file(&self, index: &Index, mut take: impl FnMut(&Entry, &mut Pieces<'_>) -> Result<()>) -> Result<()> {
         let by_path: HashMap<&Path, &Entry> = index.entries.iter().map(|e| (e.node.path.as_path(), e)).collect();
         let mut stopped = None;
-        let scanned = self.scan(|node, from| {
+        let scanned = self.scan(|node, _, from| {
             let entry = moved(&node.path, &self.places).and_then(|path| by_path.get(path.as_path()).copied());
             if let Some(entry) = entry.filter(|e| matches!(e.node.kind, Kind::File { .. }))
                 && let Err(e) = take(entry, &mut Pieces { from, archive: &self.path })

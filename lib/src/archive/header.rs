@@ -2,6 +2,7 @@
 //! or through GNU's long-name entries, because a PAX path must be UTF-8.
 
 use super::acl;
+use super::sparse::Sparse;
 use crate::tree::{Kind, Meta, Mtime, Node, Xattr};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -220,13 +221,27 @@ pub(super) struct Described {
     pub(super) kind: Kind,
     /// Its metadata.
     pub(super) meta: Meta,
+    /// Whether only a part of its content is stored, and which.
+    pub(super) sparse: Option<Sparse>,
 }
 
-/// Reads the headers of the next entry; `None` at the end of `blocks`. Content is not among these blocks.
+/// Reads the headers of the next entry of an archive of ours; `None` at the end of `blocks`. Content is not among these blocks.
 ///
 /// # Errors
 /// A sentence about what is wrong with them.
 pub(super) fn decode(blocks: &mut &[u8]) -> Result<Option<Described>, String> {
+    match decode_any(blocks)? {
+        // Others would unpack something else than the index describes.
+        Some(described) if described.sparse.is_some() => Err("a sparse file, which is never stored in this form".into()),
+        other => Ok(other),
+    }
+}
+
+/// The same of anybody's archive.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn decode_any(blocks: &mut &[u8]) -> Result<Option<Described>, String> {
     let mut pax: Vec<Record> = Vec::new();
     let (mut long_name, mut long_link) = (None, None);
     let mut seen_any = false;
@@ -257,7 +272,7 @@ pub(super) fn decode(blocks: &mut &[u8]) -> Result<Option<Described>, String> {
 }
 
 /// Key and value of a PAX record. Both are bytes: keys hold the names of attributes.
-type Record = (Vec<u8>, Vec<u8>);
+pub(super) type Record = (Vec<u8>, Vec<u8>);
 
 /// "LENGTH KEY=VALUE\n" again and again; values may hold newlines.
 fn pax_records(mut body: &[u8]) -> Option<Vec<Record>> {
@@ -293,14 +308,13 @@ fn describe(header: &Header, pax: Vec<Record>, long_name: Option<Vec<u8>>, long_
             None => field.map_err(|_| format!("an unreadable {key}")),
         }
     };
-    if pax.iter().any(|(key, _)| key.starts_with(b"GNU.sparse.")) {
-        return Err("a sparse file in a form that is not understood: pack it again without --sparse".into());
-    }
+    let mut sparse = Sparse::of(&pax)?;
     let text = |key: &str, field: Option<&[u8]>| -> Option<std::sync::Arc<str>> {
         let bytes = said(key).or(field)?;
         std::str::from_utf8(bytes).ok().filter(|t| !t.is_empty()).map(Into::into)
     };
-    let mut name = said("path").map(<[u8]>::to_vec).or(long_name).unwrap_or_else(|| header.path_bytes().into_owned());
+    let real_name = sparse.as_mut().and_then(|sparse| sparse.name.take());
+    let mut name = real_name.or(said("path").map(<[u8]>::to_vec)).or(long_name).unwrap_or_else(|| header.path_bytes().into_owned());
     while name.len() > 1 && name.last() == Some(&b'/') {
         name.pop();
     }
@@ -336,7 +350,7 @@ fn describe(header: &Header, pax: Vec<Record>, long_name: Option<Vec<u8>>, long_
         mtime,
         xattrs,
     };
-    Ok(Described { name, kind, meta })
+    Ok(Described { name, kind, meta, sparse })
 }
 
 #[cfg(test)]

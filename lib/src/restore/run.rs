@@ -224,13 +224,15 @@ impl Run<'_, '_> {
         // Opened before anything is written: errors of late writes are reported to whoever held it open (Linux 5.8 and later).
         let dir = disk::open_dir(&tree)?;
         let (progress, stop) = (self.stage.progress, self.stage.stop);
-        self.stage.step(&id, "stage", || {
+        let owners = self.stage.step(&id, "stage", || {
             let done = point.extract(&tree, Some(root), progress, stop)?;
             if let Some((path, what)) = done.lost.first() {
                 return Err(Error::Refused(format!("{} cannot be put back whole: {what}; {} more", path.display(), done.lost.len() - 1)));
             }
-            Ok(((), Some(format!("{} entries, {} KiB, each against its digest", done.entries, done.bytes >> 10))))
+            let note = format!("{} entries, {} KiB, each against its digest", done.entries, done.bytes >> 10);
+            Ok((done.owners, Some(note)))
         })?;
+        self.stage.tell(&owners);
         self.stage.step(&id, "flush", || disk::sync_filesystem(dir.as_fd(), &tree).map(|()| ((), None)))?;
         self.stage.step(&id, "check", || {
             let same = point.check(&tree, root, progress)?;

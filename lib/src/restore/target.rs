@@ -71,6 +71,7 @@ pub fn extract_to(eco: &Ecosystem, order: &Order, stored: Stored, folder: &Path,
             record.phase = "completed".into();
             record.created = Some(done.entries);
             stage.emit(record);
+            stage.tell(&done.owners);
             Ok(done.lost)
         }
         Err(e) => {

@@ -1,6 +1,7 @@
 //! From words and decisions to transactions: the lock, what is pending, which snapshot, and a person's agreement.
 
 use crate::args::Args;
+use eco::archive::OwnerChange;
 use eco::config::Config;
 use eco::disk::Lock;
 use eco::error::{Error, Exit, Result};
@@ -216,6 +217,14 @@ impl<'a> Orders<'a> {
                     Ok(answer.unwrap_or(true))
                 },
                 progress: &|bytes| bar.add(bytes),
+                owners: &|changes| {
+                    bar.pause();
+                    let tool = tool.borrow();
+                    if let Some(sentence) = OwnerChange::sentence(changes) {
+                        tool.say(&sentence);
+                    }
+                    changes.iter().for_each(|change| tool.detail(&change.to_string()));
+                },
                 stop: &stop,
             },
         )?;
