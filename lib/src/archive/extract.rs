@@ -1,6 +1,6 @@
 //! Extraction into a fresh private folder. Folders first and closed to others, then files on all cores, each checked against its
-//! digest while it is written, then hard links, then symbolic links, and last the folders' own metadata, deepest first. Nothing
-//! is followed on the way, so no entry can lead outside.
+//! digest while it is written, then pipes and devices, then hard links, then symbolic links, and last the folders' own metadata,
+//! deepest first. Nothing is followed on the way, so no entry can lead outside.
 
 use super::index::{Entry, Index};
 use super::{Archive, Foreign, ZEROS, on_all_cores};
@@ -76,8 +76,13 @@ pub fn extract(
     let mut stand_in: HashMap<&Path, &Path> = HashMap::new();
     let mut files: Vec<(&Entry, &Entry)> = Vec::new();
     let mut links: Vec<(&Path, &Path)> = Vec::new();
-    let by_path: HashMap<&Path, &Entry> =
-        index.entries.iter().filter(|e| matches!(e.node.kind, Kind::File { .. })).map(|e| (e.node.path.as_path(), e)).collect();
+    let mut nodes: Vec<(&Entry, &Kind)> = Vec::new();
+    let by_path: HashMap<&Path, &Entry> = index
+        .entries
+        .iter()
+        .filter(|e| matches!(e.node.kind, Kind::File { .. }) || is_node(&e.node.kind))
+        .map(|e| (e.node.path.as_path(), e))
+        .collect();
     for entry in &entries {
         match &entry.node.kind {
             Kind::File { .. } => files.push((entry, entry)),
@@ -86,10 +91,14 @@ pub fn extract(
                 (Some(first), _) => links.push((first, &entry.node.path)),
                 (None, Some(file)) => {
                     stand_in.insert(target, &entry.node.path);
-                    files.push((entry, file));
+                    match &file.node.kind {
+                        kind if is_node(kind) => nodes.push((entry, kind)),
+                        _ => files.push((entry, file)),
+                    }
                 }
                 (None, None) => return Err(Error::archive(from.path(), format!("{} links to nothing", entry.node.path.display()))),
             },
+            kind if is_node(kind) => nodes.push((entry, kind)),
             _ => {}
         }
     }
@@ -126,13 +135,22 @@ pub fn extract(
             })?;
         }
     }
-    for (from, to) in links {
-        let full = into.join(to);
-        let (from, to) = (target.reach(from)?, target.reach(to)?);
-        sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()).named("create the hard link", &full)?;
+    let mut refused: HashSet<&Path> = HashSet::new();
+    for (entry, kind) in nodes {
+        if !target.other(entry, kind)? {
+            refused.insert(&entry.node.path);
+        }
     }
-    for entry in &entries {
-        target.other(entry)?;
+    for (first, name) in links {
+        if refused.contains(first) {
+            target.lose(name, DEVICE.into());
+            continue;
+        }
+        let (from, to) = (target.reach(first)?, target.reach(name)?);
+        sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()).named("create the hard link", into.join(name))?;
+    }
+    for entry in entries.iter().filter(|e| matches!(e.node.kind, Kind::Symlink { .. })) {
+        target.other(entry, &entry.node.kind)?;
     }
     for entry in entries.iter().rev().filter(|e| e.node.kind == Kind::Dir) {
         let full = into.join(&entry.node.path);
@@ -143,6 +161,14 @@ pub fn extract(
     let lost = target.lost.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     let owners = target.owners.changes.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_iter().collect();
     Ok(Extracted { entries: entries.len() as u64, bytes, lost, owners })
+}
+
+/// Why a device is not there.
+const DEVICE: &str = "a device, which only root can create";
+
+/// Whether it is made of nothing but its metadata, and may have several names.
+fn is_node(kind: &Kind) -> bool {
+    matches!(kind, Kind::Fifo | Kind::Char { .. } | Kind::Block { .. })
 }
 
 /// Creates every folder, closed to others until it is complete.
@@ -222,31 +248,31 @@ impl Target<'_> {
         self.dress(file.as_fd(), entry, path)
     }
 
-    /// Everything that is neither folder, file nor hard link.
-    fn other(&self, entry: &Entry) -> Result<()> {
+    /// Creates a symbolic link, a pipe or a device, of this kind whatever the entry's own is; false for one that takes root.
+    fn other(&self, entry: &Entry, kind: &Kind) -> Result<bool> {
         let (path, meta) = (&entry.node.path, &entry.node.meta);
         let full = self.into.join(path);
         let near = self.reach(path)?;
         let node = |kind, device| sys::mknodat(near.dir(), near.path, kind, Mode::from_raw_mode(0o600), device);
-        match &entry.node.kind {
+        match kind {
             Kind::Symlink { target } => sys::symlinkat(target.as_os_str(), near.dir(), near.path).named("create the link", &full)?,
             Kind::Fifo => node(sys::FileType::Fifo, 0).named("create the pipe", &full)?,
             Kind::Char { major, minor } | Kind::Block { major, minor } => {
-                let kind = if matches!(entry.node.kind, Kind::Char { .. }) { sys::FileType::CharacterDevice } else { sys::FileType::BlockDevice };
+                let kind = if matches!(kind, Kind::Char { .. }) { sys::FileType::CharacterDevice } else { sys::FileType::BlockDevice };
                 match node(kind, sys::makedev(*major, *minor)) {
                     Err(Errno::PERM) => {
-                        self.lose(path, "a device, which only root can create".into());
-                        return Ok(());
+                        self.lose(path, DEVICE.into());
+                        return Ok(false);
                     }
                     other => other.named("create the device", &full)?,
                 }
             }
-            _ => return Ok(()),
+            _ => return Ok(true),
         }
         let (uid, gid) = self.owners.of(meta);
         let owned = sys::chownat(near.dir(), near.path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
         self.owned(owned, path, &full, meta)?;
-        if !matches!(entry.node.kind, Kind::Symlink { .. }) {
+        if !matches!(kind, Kind::Symlink { .. }) {
             sys::chmodat(near.dir(), near.path, Mode::from_raw_mode(meta.mode), AtFlags::empty()).named("set the permissions of", &full)?;
         }
         let way = disk::way_to(near.dir(), near.path).unwrap_or_else(|| full.clone());
@@ -254,7 +280,7 @@ impl Target<'_> {
             let set = sys::lsetxattr(&way, OsStr::from_bytes(name), value, XattrFlags::empty());
             self.attribute(set, path, name);
         }
-        disk::set_mtime(near.dir(), near.path, meta.mtime).named("set the time of", &full)
+        disk::set_mtime(near.dir(), near.path, meta.mtime).named("set the time of", &full).map(|()| true)
     }
 
     /// Owner, then permissions (changing the owner clears set-id bits), then attributes, then times.
