@@ -1,5 +1,6 @@
 //! The one test binary: every program, run for real.
 
+mod differential;
 mod fidelity;
 mod foreign_archives;
 mod harness;

@@ -76,7 +76,7 @@ pub struct Stored {
     pub snapshot: Snapshot,
     /// The archive.
     pub path: PathBuf,
-    /// Of a differential one whose base is not in the store any more: what that means.
+    /// Of a differential one whose base is missing, damaged or another one, as far as the verdict beside that says: what that means.
     pub lacks: Option<String>,
 }
 
@@ -98,9 +98,12 @@ impl Stored {
     pub fn describe(head: Head, path: &Path, length: u64) -> Stored {
         let seal = Seal::read(path, length);
         let base = head.base.as_ref().map(|base| (base, find_base(path, base)));
-        let lacks = base.as_ref().filter(|(_, found)| found.is_none()).map(|(base, _)| lacks(base));
         // It is worth no more than what it builds on.
-        let base_is_sound = base.is_none_or(|(base, found)| found.is_some_and(|path| is_verified(&path, base)));
+        let (base_is_sound, lacks) = match base {
+            None => (true, None),
+            Some((base, None)) => (false, Some(lacks(base))),
+            Some((base, Some(path))) => check_base(base, &path),
+        };
         let mut snapshot = head.snapshot;
         snapshot.path = Some(RecordPath::new(path));
         snapshot.archive_bytes = Some(length);
@@ -154,10 +157,20 @@ impl Stored {
     }
 }
 
-/// Whether the archive at `path` was verified as the base that this names.
-fn is_verified(path: &Path, base: &Base) -> bool {
+/// Whether the archive at `path` was verified as the base that this names; and if there is a reason to think that it is not that base,
+/// or not whole, which one. Only verdicts are read.
+fn check_base(base: &Base, path: &Path) -> (bool, Option<String>) {
     let length = fs::metadata(path).map(|meta| meta.len()).unwrap_or_default();
-    Seal::read(path, length).is_some_and(|seal| seal.ok && seal.sha256_toc == base.sha256_toc)
+    let why = match Seal::read(path, length) {
+        Some(seal) if seal.sha256_toc != base.sha256_toc => "is another archive than the one that it was made from",
+        Some(seal) if !seal.ok => "was found damaged",
+        Some(_) => return (true, None),
+        None if Seal::path(path).exists() => "has another length than when it was verified",
+        // Nobody has looked yet.
+        None => return (false, None),
+    };
+    let (id, file) = (&base.id, path.display());
+    (false, Some(format!("it is differential and its base {id} ({file}) {why}: what it needs of that cannot be restored, or may be wrong")))
 }
 
 /// The last six characters of an id: its random tail.

@@ -108,7 +108,7 @@ impl Foreign {
                 foreign.damage.push(says("name", "two entries of one name"));
             } else if !(twice && node.kind == Kind::Dir) {
                 foreign.bytes += node.kind.size();
-                foreign.entries.push(Entry { node, digest, chunks: 0..0, identity: None, sqlite: None, partial: None, holes });
+                foreign.entries.push(Entry { node, digest, chunks: 0..0, identity: None, sqlite: None, partial: None, same_as: None, holes });
             }
         }
         if let Err(e) = ended {

@@ -274,13 +274,16 @@ impl Archive {
     }
 }
 
-/// Whether the base of the differential archive at `path` is there: in the same folder, or in one beside that.
+/// Where the base of the differential archive at `path` is: in the same folder, or wherever in the same store, of which that folder may be
+/// the top or one below it.
 pub fn find_base(path: &Path, base: &Base) -> Option<PathBuf> {
     let folder = disk::parent(path);
-    let beside = std::fs::read_dir(folder.join("..")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let above = folder.join("..");
+    let below = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let elsewhere = below(&above).chain([above.clone()]).chain(below(folder));
     // A name from an archive is joined to a path: it must be nothing but a name.
     let name = Path::new(&base.file).file_name().filter(|name| *name == base.file.as_str())?;
-    std::iter::once(folder.to_owned()).chain(beside).map(|folder| folder.join(name)).find(|path| path.is_file())
+    std::iter::once(folder.to_owned()).chain(elsewhere).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// What is said of a differential archive whose base is gone.

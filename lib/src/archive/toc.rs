@@ -3,6 +3,7 @@
 
 use super::index::{Chunk, Entry, FORMAT, Head, Listed, Partial};
 use crate::disk::MOST_HOLES;
+use crate::record::RecordPath;
 use crate::scope::check_plain;
 use crate::time::Timestamp;
 use crate::tree::{Digest, Hole, Identity, Kind, Meta, Mtime, Node};
@@ -93,6 +94,8 @@ struct Own {
     sqlite: Option<Sha256>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partial: Option<OwnPartial>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_as: Option<RecordPath>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holes: Vec<Hole>,
     /// Attributes whose names are not UTF-8, names and values in base64.
@@ -206,6 +209,7 @@ fn encode<'a>(entry: &'a Entry, pieces: &[Chunk], top: &str) -> (Toc<'a>, Vec<To
     own.path_b64 = path.to_str().is_none().then(|| BASE64_STANDARD.encode(path.as_os_str().as_bytes()));
     own.sqlite = entry.sqlite.map(Sha256);
     own.holes.clone_from(&entry.holes);
+    own.same_as = entry.same_as.as_ref().map(RecordPath::new);
     let strange = meta.xattrs.iter().filter(|(name, _)| std::str::from_utf8(name).is_err());
     own.xattrs_b64 = strange.map(|(name, value)| (BASE64_STANDARD.encode(name), BASE64_STANDARD.encode(value))).collect();
     let modtime = Timestamp::new(meta.mtime.seconds, meta.mtime.nanos as i32).ok();
@@ -318,7 +322,10 @@ impl<R: Read> Reader<R> {
             }
             check_plain(Path::new(&head.top)).map_err(|why| format!("top folder: {why}"))?;
         }
-        over = over || json.skip(b']')?;
+        if !over && json.skip(b']')? {
+            json.rest_of_object()?;
+            over = true;
+        }
         Ok(Reader { json, head, end, ready: VecDeque::new(), complete: 0, over, names: HashMap::new() })
     }
 
@@ -390,12 +397,7 @@ impl<R: Read> Reader<R> {
         loop {
             if !self.json.skip(b',')? {
                 self.json.expect(b']')?;
-                while self.json.skip(b',')? {
-                    let _: String = self.json.value()?;
-                    self.json.expect(b':')?;
-                    self.json.ignore()?;
-                }
-                self.json.expect(b'}')?;
+                self.json.rest_of_object()?;
                 self.over = true;
                 break;
             }
@@ -500,6 +502,13 @@ fn entry(toc: &Toc<'_>, top: &str, names: &mut HashMap<String, Arc<str>>) -> Res
     if is_file && digest.is_none() {
         return Err("no digest".into());
     }
+    let same_as = own.and_then(|own| own.same_as.as_ref()).map(RecordPath::to_path);
+    if let Some(other) = &same_as {
+        check_plain(other)?;
+        if !is_file || partial.is_some() {
+            return Err("another name of a file that is no whole file".into());
+        }
+    }
     let (digest, partial) = match (partial, digest) {
         (Some(_), _) if !is_file => return Err("pieces of something that is no file".into()),
         (Some(own), Some(digest)) => (Some(own.digest.0), Some(Box::new(Partial { held: own.held.clone(), digest, stored: toc.size }))),
@@ -516,7 +525,7 @@ fn entry(toc: &Toc<'_>, top: &str, names: &mut HashMap<String, Arc<str>>) -> Res
     };
     let meta =
         Meta { mode: toc.mode & 0o7777, uid: toc.uid, gid: toc.gid, user: share(&toc.user_name), group: share(&toc.group_name), mtime, xattrs };
-    Ok(Listed { entry: Entry { node: Node { path, kind, meta }, digest, chunks: 0..0, identity, sqlite, partial, holes }, pieces })
+    Ok(Listed { entry: Entry { node: Node { path, kind, meta }, digest, chunks: 0..0, identity, sqlite, partial, same_as, holes }, pieces })
 }
 
 /// Holes stand in order, apart from each other and within their file.
@@ -598,6 +607,16 @@ impl<R: Read> Json<R> {
 
     fn expect(&mut self, byte: u8) -> Result<(), String> {
         if self.skip(byte)? { Ok(()) } else { Err(format!("'{}' is missing in its JSON", byte as char)) }
+    }
+
+    /// What stands behind the entries, to the end of the object that they are in.
+    fn rest_of_object(&mut self) -> Result<(), String> {
+        while self.skip(b',')? {
+            let _: String = self.value()?;
+            self.expect(b':')?;
+            self.ignore()?;
+        }
+        self.expect(b'}')
     }
 
     /// The next object of an entry, handed to `take` while it still lies in the window.

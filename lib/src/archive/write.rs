@@ -191,7 +191,8 @@ pub fn write(
     head.absent = absent.iter().map(|path| path.display().to_string()).collect();
     head.sockets = sockets.iter().map(|path| path.display().to_string()).collect();
     head.gone = gone.iter().map(RecordPath::new).collect();
-    let (archive_bytes, sha256_toc, proof) = writer.finish(&head)?;
+    // Of many small changes the index is the larger part.
+    let Some((archive_bytes, sha256_toc, proof)) = writer.finish(&head)? else { return Ok(None) };
     Ok(Some(Written { head, archive_bytes, sha256_toc, vanished, sockets, proof }))
 }
 
@@ -307,23 +308,27 @@ impl Worker<'_> {
     /// The member of a piece that the archive from before holds. It is inflated and hashed on the way, which takes a tenth of the time
     /// of packing it: what has rotted there must not live on in a snapshot that counts as verified.
     fn again(&mut self, chunk: &Chunk, path: &Path, at: u64) -> Result<Vec<u8>> {
-        if let Some(archive) = self.from.map(|archive| archive.holding(chunk)) {
-            let mut member = archive.region(chunk.offset, chunk.end)?;
-            let used = self.unpacker.unpack(&member, chunk.size as usize, &mut self.again);
-            if let Some(used) = used.filter(|_| digest::of(&self.again) == chunk.digest) {
-                member.truncate(used);
-                return Ok(member);
-            }
+        let Some(from) = self.from.map(|archive| archive.holding(chunk)) else { return Err(Error::Other("no archive from before".into())) };
+        // A sector that cannot be read any more is as good as one that reads wrong.
+        let mut member = from.region(chunk.offset, chunk.end).unwrap_or_default();
+        let used = self.unpacker.unpack(&member, chunk.size as usize, &mut self.again);
+        if let Some(used) = used.filter(|_| digest::of(&self.again) == chunk.digest) {
+            member.truncate(used);
+            return Ok(member);
         }
-        // The file itself is still there, and has not changed since.
+        // The file itself is still there, and has not changed since. If it has, it may as well be the index that is damaged.
+        match self.block(path, at, chunk.size as usize) {
+            Ok(block) if digest::of(&block) == chunk.digest => self.proven(&block),
+            _ => Err(Error::archive(from.path(), format!("{} is damaged in it, and is not the same file any more", path.display()))),
+        }
+    }
+
+    /// A part of a file in the tree.
+    fn block(&self, path: &Path, at: u64, size: usize) -> Result<Vec<u8>> {
         let full = self.base.join(path);
         let dir = disk::open_dir(self.base)?;
         let file = File::from(disk::open_beneath(dir.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).named("read", &full)?);
-        let block = disk::read_at(&file, &full, at, chunk.size as usize)?;
-        if digest::of(&block) != chunk.digest {
-            return Err(Error::Other(format!("{} has changed while its times say that it has not: --rehash reads every file", full.display())));
-        }
-        self.proven(&block)
+        disk::read_at(&file, &full, at, size)
     }
 }
 
@@ -438,14 +443,14 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Adds the index, the end of the tar stream and the footer.
-    fn finish(mut self, head: &Head) -> Result<(u64, Digest, Vec<Stretch>)> {
+    /// Adds the index, the end of the tar stream and the footer; `None` if that is more than the archive may hold.
+    fn finish(mut self, head: &Head) -> Result<Option<(u64, Digest, Vec<Stretch>)>> {
         self.list_current()?;
         let start = self.offset;
         let (member, sha256_toc) = std::mem::replace(&mut self.spool, Spool::new("")).finish(head).named("pack the index of", self.path)?;
         self.append(&member)?;
         self.append(&footer::encode(start))?;
-        Ok((self.offset, sha256_toc, self.proof))
+        Ok((!self.outgrown).then_some((self.offset, sha256_toc, self.proof)))
     }
 }
 

@@ -88,7 +88,9 @@ pub struct Taken {
     /// Sockets, which are noted and not captured.
     pub sockets: Vec<PathBuf>,
     /// Why it is a full one, where a differential one was asked for.
-    pub promoted: Option<&'static str>,
+    pub promoted: Option<String>,
+    /// What is wrong with the snapshot from before, where it could not be built on.
+    pub distrusted: Option<String>,
 }
 
 /// Takes one snapshot. It appears in the store only when it was read back and is durable.
@@ -104,12 +106,13 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     }
     let (path, stem) = place(store, &taking)?;
     let mut draft = Draft::new(disk::parent(&path), &stem)?;
-    let before = Before::find(store, &taking);
+    let mut before = Before::find(store, &taking);
+    let mut distrusted = None;
     let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
-    let mut promoted =
-        (taking.mode == Mode::Differential && before.is_none()).then_some("there is no verified full one of the same roots to build on");
+    let differs = taking.mode == Mode::Differential;
+    let mut promoted = (differs && before.is_none()).then(|| "there is no verified full one of the same roots to build on".to_owned());
     let written = loop {
-        let differential = taking.mode == Mode::Differential && promoted.is_none();
+        let differential = differs && promoted.is_none();
         let base = before.as_ref().filter(|_| differential);
         let source = Source {
             base: taking.base,
@@ -128,9 +131,16 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         };
         let options = Options { level: taking.level, limit: base.map(|base| base.archive.length() / 2) };
         let head = head(store, &taking, &stem, draft.began_ns, base);
-        match archive::write(&mut draft.file, &draft.path, head, source, options, progress, stop)? {
-            Some(written) => break written,
-            None => promoted = Some("it would have grown beyond half of the full one that it builds on"),
+        match archive::write(&mut draft.file, &draft.path, head, source, options, progress, stop) {
+            Ok(Some(written)) => break written,
+            Ok(None) => promoted = Some("it would have grown beyond half of the full one that it builds on".into()),
+            // Damage in the snapshot from before is no reason to have none of today.
+            Err(e @ Error::Archive { .. }) if before.is_some() => {
+                before = None;
+                promoted = differs.then(|| "the one to build on is damaged".into());
+                distrusted = Some(e.to_string());
+            }
+            Err(e) => return Err(e),
         }
         draft.start_over()?;
     };
@@ -150,7 +160,7 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         let _ = fs::remove_file(Seal::path(&path));
     })?;
     let stored = Stored::describe(written.head, &path, length);
-    Ok(Taken { stored, vanished: written.vanished, sockets: written.sockets, promoted })
+    Ok(Taken { stored, vanished: written.vanished, sockets: written.sockets, promoted, distrusted })
 }
 
 /// Where the archive goes, and what it is called inside. The folder is there afterwards.

@@ -56,10 +56,14 @@ fn main() -> ExitCode {
             if let Some(lacks) = &stored.lacks {
                 tool.error(&format!("{}: {lacks}", stored.path.display()));
                 exit = exit.and(Exit::Unfinished);
-                continue;
             }
             if let Some(patterns) = &patterns {
-                for entry in store::entries(stored, |path| patterns.match_path(path))? {
+                let entries = match store::entries(stored, |path| patterns.match_path(path)) {
+                    // Why that cannot be was just said.
+                    Err(Error::Archive { .. }) if stored.lacks.is_some() => continue,
+                    other => other?,
+                };
+                for entry in entries {
                     tool.emit_at(&stored.stamp, entry)?;
                 }
             }

@@ -66,6 +66,9 @@ fn main() -> ExitCode {
         snapshot.took_ms = Some(clock.elapsed().as_millis() as u64);
         let unstable = snapshot.unstable.len();
         tool.emit_at(&taken.stored.stamp, snapshot)?;
+        if let Some(why) = taken.distrusted {
+            tool.error(&format!("{why}: every file was read instead; eco-verify says more"));
+        }
         if let Some(why) = taken.promoted {
             tool.say(&format!("a full snapshot instead of a differential one: {why}"));
         }
