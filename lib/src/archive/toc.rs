@@ -318,7 +318,10 @@ impl<R: Read> Reader<R> {
             }
             check_plain(Path::new(&head.top)).map_err(|why| format!("top folder: {why}"))?;
         }
-        over = over || json.skip(b']')?;
+        if !over && json.skip(b']')? {
+            json.rest()?;
+            over = true;
+        }
         Ok(Reader { json, head, end, ready: VecDeque::new(), complete: 0, over, names: HashMap::new() })
     }
 
@@ -390,12 +393,7 @@ impl<R: Read> Reader<R> {
         loop {
             if !self.json.skip(b',')? {
                 self.json.expect(b']')?;
-                while self.json.skip(b',')? {
-                    let _: String = self.json.value()?;
-                    self.json.expect(b':')?;
-                    self.json.ignore()?;
-                }
-                self.json.expect(b'}')?;
+                self.json.rest()?;
                 self.over = true;
                 break;
             }
@@ -598,6 +596,16 @@ impl<R: Read> Json<R> {
 
     fn expect(&mut self, byte: u8) -> Result<(), String> {
         if self.skip(byte)? { Ok(()) } else { Err(format!("'{}' is missing in its JSON", byte as char)) }
+    }
+
+    /// The rest of an object of which some values were read; nothing in it is ours.
+    fn rest(&mut self) -> Result<(), String> {
+        while self.skip(b',')? {
+            let _: String = self.value()?;
+            self.expect(b':')?;
+            self.ignore()?;
+        }
+        self.expect(b'}')
     }
 
     /// The next object of an entry, handed to `take` while it still lies in the window.

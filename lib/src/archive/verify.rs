@@ -13,19 +13,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 impl Archive {
     /// Reads all of the content and all headers, on all cores. What is wrong is a finding, not an error; nothing means right. `progress` is told bytes. Every piece
-    /// is checked against its own digest, and files of several pieces as a whole too, which proves that the index does not contradict
-    /// itself. What a differential archive does not hold itself is left to [`Archive::verify_base`].
+    /// is checked against its own digest; `whole` checks files of several pieces as a whole too, which proves that the index does not
+    /// contradict itself: once is enough for an index. What a differential archive does not hold itself is left to [`Archive::verify_base`].
     ///
     /// # Errors
     /// [`crate::error::Error::Path`] when the archive cannot be read.
-    pub fn verify(&self, index: &Index, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
+    pub fn verify(&self, index: &Index, whole: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
         let found = Mutex::new(Vec::new());
         // The largest files first: the last one to finish should be a small one.
         let mut order: Vec<usize> = (0..index.entries.len()).filter(|at| !index.entries[*at].chunks.is_empty()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(index.entries[*at].node.kind.size()));
         let next = AtomicUsize::new(0);
         on_all_cores(|| {
-            let mut reader = Checker { archive: self, index, unpacker: Unpacker::new(), piece: Vec::new(), headers: Vec::new() };
+            let mut reader = Checker { archive: self, index, whole, unpacker: Unpacker::new(), piece: Vec::new(), headers: Vec::new() };
             loop {
                 let task = next.fetch_add(1, Ordering::Relaxed);
                 let damage = match task.checked_sub(1) {
@@ -57,14 +57,18 @@ impl Archive {
         let next = AtomicUsize::new(0);
         on_all_cores(|| {
             while let Some(entry) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // Of a file from one archive the pieces say enough.
+                let is_mixed = whole.pieces(entry).iter().any(|piece| !piece.from_base);
                 let mut hasher = Hasher::default();
                 let read = self.content(whole, entry, &mut |piece| {
-                    hasher.update(piece);
+                    if is_mixed {
+                        hasher.update(piece);
+                    }
                     progress(piece.len() as u64);
                     Ok(())
                 });
                 let why = match read {
-                    Ok(()) if Some(hasher.finish()) == entry.digest => continue,
+                    Ok(()) if !is_mixed || Some(hasher.finish()) == entry.digest => continue,
                     Ok(()) => "it is put together to something else than was captured".to_owned(),
                     Err(e @ Error::Archive { .. }) => e.to_string(),
                     Err(e) => return Err(e),
@@ -86,6 +90,7 @@ fn damaged(path: &Path, what: &str, why: impl Into<Option<String>>) -> Damage {
 struct Checker<'a> {
     archive: &'a Archive,
     index: &'a Index,
+    whole: bool,
     unpacker: Unpacker,
     piece: Vec<u8>,
     headers: Vec<u8>,
@@ -106,7 +111,7 @@ impl Checker<'_> {
         let entry = &self.index.entries[at];
         let path = &entry.node.path;
         let mut damage = Vec::new();
-        let several = entry.chunks.len() > 1;
+        let several = self.whole && entry.chunks.len() > 1;
         let mut whole = Hasher::default();
         let last = entry.chunks.end as usize - 1;
         for number in entry.chunks.start as usize..=last {

@@ -442,8 +442,10 @@ impl<'a> Writer<'a> {
     fn finish(mut self, head: &Head) -> Result<(u64, Digest, Vec<Stretch>)> {
         self.list_current()?;
         let start = self.offset;
-        let (member, sha256_toc) = std::mem::replace(&mut self.spool, Spool::new("")).finish(head).named("pack the index of", self.path)?;
-        self.append(&member)?;
+        let (parts, sha256_toc) = std::mem::replace(&mut self.spool, Spool::new("")).finish(head).named("pack the index of", self.path)?;
+        for part in parts {
+            self.append(&part)?;
+        }
         self.append(&footer::encode(start))?;
         Ok((self.offset, sha256_toc, self.proof))
     }
@@ -472,7 +474,7 @@ mod tests {
         let archive = Archive::open(&path).unwrap().unwrap();
         archive.check_index(&written.sha256_toc).unwrap();
         let (index, _) = archive.index().unwrap();
-        let damage = archive.verify(&index, &|_| ()).unwrap();
+        let damage = archive.verify(&index, true, &|_| ()).unwrap();
         assert!(damage.is_empty(), "{damage:?}");
         (folder, archive, index)
     }

@@ -178,7 +178,10 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         let listed = self.before.as_mut().map(|before| before.find(&found)).transpose()?.flatten();
         if self.differential() {
             self.way.retain(|folder| found.node.path.starts_with(&folder.node.path));
-            if listed.as_ref().is_some_and(|listed| listed.entry.node == found.node) && !matches!(found.node.kind, Kind::File { .. }) {
+            let is_top = found.node.path.as_os_str().is_empty();
+            let is_same = listed.as_ref().is_some_and(|listed| listed.entry.node == found.node);
+            // An archive of nothing is none that others could open.
+            if is_same && !is_top && !matches!(found.node.kind, Kind::File { .. }) {
                 // A folder is stored only if something below it is.
                 if found.node.kind == Kind::Dir {
                     self.way.push(found);
