@@ -7,6 +7,7 @@ use crate::digest::{self, Hasher};
 use crate::error::{Error, Result};
 use crate::record::{Damage, RecordPath};
 use crate::tree::{Kind, Meta, Node};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,10 @@ impl Archive {
         // The largest files first: the last one to finish should be a small one.
         let mut order: Vec<usize> = (0..index.entries.len()).filter(|at| !index.entries[*at].chunks.is_empty()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(index.entries[*at].node.kind.size()));
+        // A file that is hashed as a whole is read by one thread.
+        let length = if whole { u32::MAX } else { TOGETHER };
+        let parts: Vec<(usize, Range<u32>)> =
+            order.into_iter().flat_map(|at| parts(&index.entries[at].chunks, length).map(move |part| (at, part))).collect();
         let next = AtomicUsize::new(0);
         on_all_cores(|| {
             let mut reader = Checker { archive: self, index, whole, unpacker: Unpacker::new(), piece: Vec::new(), headers: Vec::new() };
@@ -30,8 +35,8 @@ impl Archive {
                 let task = next.fetch_add(1, Ordering::Relaxed);
                 let damage = match task.checked_sub(1) {
                     None => reader.beginning()?,
-                    Some(task) => match order.get(task) {
-                        Some(at) => reader.file(*at, progress)?,
+                    Some(task) => match parts.get(task) {
+                        Some((at, part)) => reader.file(*at, part, progress)?,
                         None => return Ok(()),
                     },
                 };
@@ -83,6 +88,15 @@ impl Archive {
     }
 }
 
+/// So many pieces of a file are read by one thread, so that a single large one keeps all of them busy.
+const TOGETHER: u32 = 64;
+
+/// A range of pieces as ranges of this length.
+fn parts(chunks: &Range<u32>, length: u32) -> impl Iterator<Item = Range<u32>> + use<> {
+    let end = chunks.end;
+    (chunks.start..end).step_by(length as usize).map(move |start| start..start.saturating_add(length).min(end))
+}
+
 fn damaged(path: &Path, what: &str, why: impl Into<Option<String>>) -> Damage {
     Damage { path: RecordPath::new(path), what: what.into(), why: why.into() }
 }
@@ -106,15 +120,15 @@ impl Checker<'_> {
         Ok(damage)
     }
 
-    /// One file: its pieces, and the headers up to the next content.
-    fn file(&mut self, at: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
+    /// Consecutive pieces of a file, and after its last one the headers up to the next content.
+    fn file(&mut self, at: usize, part: &Range<u32>, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
         let entry = &self.index.entries[at];
         let path = &entry.node.path;
         let mut damage = Vec::new();
         let several = self.whole && entry.chunks.len() > 1;
         let mut whole = Hasher::default();
         let last = entry.chunks.end as usize - 1;
-        for number in entry.chunks.start as usize..=last {
+        for number in part.start as usize..part.end as usize {
             let chunk = self.index.chunks[number];
             let packed = self.archive.region(chunk.offset, chunk.end)?;
             let used = self.unpacker.unpack(&packed, chunk.size as usize, &mut self.piece);

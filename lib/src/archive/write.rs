@@ -35,6 +35,9 @@ use std::sync::{Condvar, Mutex};
 /// Uncompressed bytes that may be under way between reading and writing.
 const UNDER_WAY: usize = 12 << 20;
 
+/// The level that leaves the least.
+const BEST: i32 = 12;
+
 /// How to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -287,10 +290,16 @@ impl Worker<'_> {
         if piece != ZEROS {
             return Ok((self.proven(piece)?, digest::of(piece)));
         }
-        if self.zeros.is_none() {
-            self.zeros = Some((self.proven(piece)?, digest::of(piece)));
+        if let Some(zeros) = &self.zeros {
+            return Ok(zeros.clone());
         }
-        self.zeros.clone().ok_or_else(|| Error::Other("no zeros".into()))
+        // Done once, so it may as well be done best.
+        let usual = std::mem::replace(&mut self.packer, Packer::new(BEST));
+        let packed = self.proven(piece);
+        self.packer = usual;
+        let zeros = (packed?, digest::of(piece));
+        self.zeros = Some(zeros.clone());
+        Ok(zeros)
     }
 
     /// The block as a member that was inflated again: faults of memory and of the codec end here.
