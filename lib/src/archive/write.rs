@@ -236,11 +236,13 @@ enum Event {
 }
 
 impl Event {
-    /// Bytes of content that are in memory while it is under way.
+    /// About how much memory it takes while it is under way.
     fn weight(&self) -> usize {
         match self {
             Event::Header(bytes) | Event::Content(bytes) => bytes.len(),
             Event::Again(chunk, ..) => chunk.size as usize,
+            // A tree of nothing but links must not run ahead without limit, either.
+            Event::Entry(_) => 512,
             _ => 0,
         }
     }

@@ -66,8 +66,8 @@ fn main() -> ExitCode {
         snapshot.took_ms = Some(clock.elapsed().as_millis() as u64);
         let unstable = snapshot.unstable.len();
         tool.emit_at(&taken.stored.stamp, snapshot)?;
-        if let Some(why) = taken.promoted {
-            tool.say(&format!("a full snapshot instead of a differential one: {why}"));
+        for note in &taken.notes {
+            tool.say(note);
         }
         for path in &taken.vanished {
             tool.detail(&format!("{} was gone when its turn came", path.display()));

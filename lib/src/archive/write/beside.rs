@@ -81,8 +81,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Beside<'a, I> 
 
     /// Passes over the names before this one.
     fn pass(&mut self, until: Option<&Path>) -> Result<()> {
-        let damaged =
-            |why: &str| Error::archive(self.previous.archive.path(), format!("its index is damaged: {why}; --full --rehash does without it"));
+        let damaged = |why: &str| Error::archive(self.previous.archive.path(), format!("its index is damaged: {why}"));
         while let Some(next) = self.listed.peek() {
             let path = match next {
                 Ok(listed) => listed.entry.node.path.as_path(),
