@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             }
         }
         tool.changes_something()?;
-        let store = Store::new(config.store().or_else(|e| args.output.as_deref().map(eco::disk::parent).ok_or(e))?, &config.name);
+        let store = Store::new(config.store().or_else(|e| args.output.as_deref().map(eco::disk::parent).ok_or(e))?, &config.name, tool.now());
         let daily = args.kind == "daily" && !args.full && args.output.is_none();
         let (id, stop) = (tool.new_id(), tool.stop_flag());
         let quiesce = Quiesce::new(config.service(), config.hooks.clone(), &id, &stop);
