@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a verification leaves beside an archive: the file name with `.verified` behind it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -188,7 +189,11 @@ pub fn is_path(selector: &str) -> bool {
 pub struct Store {
     folder: PathBuf,
     name: String,
+    now: Timestamp,
 }
+
+/// Clocks differ, but not by more: what was taken later than this from now was taken by a clock that is wrong.
+const AHEAD: Duration = Duration::from_secs(3600);
 
 /// What is in a store.
 #[derive(Debug, Default)]
@@ -200,9 +205,14 @@ pub struct Listing {
 }
 
 impl Store {
-    /// The store in `folder`, for the ecosystem `name`.
-    pub fn new(folder: &Path, name: &str) -> Store {
-        Store { folder: folder.to_owned(), name: name.to_owned() }
+    /// The store in `folder`, for the ecosystem `name`, as it is looked at `now`.
+    pub fn new(folder: &Path, name: &str, now: Timestamp) -> Store {
+        Store { folder: folder.to_owned(), name: name.to_owned(), now }
+    }
+
+    /// Whether a snapshot was taken in the future: it would be the latest one until then, so it never is.
+    pub fn is_ahead(&self, stored: &Stored) -> bool {
+        self.now.saturating_add(AHEAD).is_ok_and(|latest| stored.stamp.time > latest)
     }
 
     /// Where it is.
@@ -265,7 +275,7 @@ impl Store {
             return Stored::open(Path::new(selector));
         }
         let all = self.list()?.snapshots;
-        let newest = |fits: &dyn Fn(&Stored) -> bool| all.iter().find(|s| fits(s)).cloned();
+        let newest = |fits: &dyn Fn(&Stored) -> bool| all.iter().find(|s| fits(s) && !self.is_ahead(s)).cloned();
         let found = match selector.split_once(':') {
             Some(("latest", kind)) => newest(&|s| s.is_kind(kind)),
             None if selector == "latest" => newest(&|s| !s.is_kind("safety") && !s.is_legacy()),
@@ -299,6 +309,7 @@ impl Store {
         let all = self.list()?.snapshots;
         Ok(all.into_iter().find(|s| {
             s.snapshot.good == Some(true)
+                && !self.is_ahead(s)
                 && !s.is_kind("safety")
                 && s.stamp.time <= cut
                 && covers(&s.snapshot.covers, scope)

@@ -2,7 +2,8 @@
 //! digest while it is written, then pipes and devices, then hard links, then symbolic links, and last the folders' own metadata,
 //! deepest first. Nothing is followed on the way, so no entry can lead outside.
 
-use super::index::{Entry, Index};
+use super::index::{Chunk, Entry, Index};
+use super::read::Pieces;
 use super::{Archive, Foreign, ZEROS, on_all_cores};
 use crate::disk::{self, Near};
 use crate::error::{Error, Named, Result};
@@ -106,11 +107,14 @@ pub fn extract(
     match from {
         Content::Seekable(archive) => {
             files.sort_by_key(|(_, content)| std::cmp::Reverse(content.node.kind.size()));
+            let making: Vec<Making<'_>> = files.iter().map(|(entry, content)| Making::new(entry, content)).collect();
+            let parts: Vec<Part<'_>> = making.iter().flat_map(|file| file.parts(index)).collect();
             let next = AtomicUsize::new(0);
             on_all_cores(|| {
-                while let Some((entry, content)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let mut pieces = Pieces::new(archive);
+                while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
                     interrupted()?;
-                    target.file(entry, content, progress, |write| archive.content(index, content, write))?;
+                    target.part(part, &mut pieces, progress)?;
                 }
                 Ok(())
             })?;
@@ -209,6 +213,63 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.chunks(ZEROS.len()).all(|part| *part == ZEROS[..part.len()])
 }
 
+/// A file that several threads may write to.
+struct Making<'a> {
+    /// What it becomes, and the entry whose content it gets.
+    entry: &'a Entry,
+    content: &'a Entry,
+    file: Mutex<Option<Arc<File>>>,
+    parts_left: AtomicUsize,
+}
+
+/// Some consecutive pieces of a file.
+struct Part<'a> {
+    file: &'a Making<'a>,
+    chunks: &'a [Chunk],
+    /// Where in the file the first of them belongs.
+    at: u64,
+}
+
+/// So many pieces of a file are written by one thread: enough to keep it busy, and few enough to share a single large file.
+const PART: usize = 16;
+
+impl<'a> Making<'a> {
+    fn new(entry: &'a Entry, content: &'a Entry) -> Making<'a> {
+        let parts = content.chunks.len().div_ceil(PART).max(1);
+        Making { entry, content, file: Mutex::new(None), parts_left: AtomicUsize::new(parts) }
+    }
+
+    fn parts<'b>(&'b self, index: &'b Index) -> Vec<Part<'b>> {
+        let chunks = index.pieces(self.content);
+        let mut at = 0;
+        let part = |chunks: &'b [Chunk]| {
+            let part = Part { file: self, chunks, at };
+            at += chunks.iter().map(|chunk| u64::from(chunk.size)).sum::<u64>();
+            part
+        };
+        // A file without content is one part all the same.
+        if chunks.is_empty() { vec![Part { file: self, chunks, at: 0 }] } else { chunks.chunks(PART).map(part).collect() }
+    }
+
+    /// The file, which the first one to ask creates.
+    fn open(&self, create: impl FnOnce() -> Result<File>) -> Result<Arc<File>> {
+        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &*file {
+            Some(file) => Ok(file.clone()),
+            None => Ok(file.insert(Arc::new(create()?)).clone()),
+        }
+    }
+
+    /// Whether the part that is done now was the last one. The file is closed with it.
+    fn is_last(&self) -> bool {
+        let is_last = self.parts_left.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last {
+            *self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
+        }
+        is_last
+    }
+}
+
 struct Target<'a> {
     dir: &'a OwnedFd,
     into: &'a Path,
@@ -222,6 +283,36 @@ impl Target<'_> {
         disk::reach(self.dir.as_fd(), path).named("open the folder of", self.into.join(path))
     }
 
+    /// Writes a part of a file, which is finished by whoever writes the last one.
+    fn part(&self, part: &Part<'_>, pieces: &mut Pieces<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
+        let Making { entry, content, .. } = part.file;
+        let full = self.into.join(&entry.node.path);
+        let file = part.file.open(|| self.create(&entry.node.path))?;
+        let mut at = part.at;
+        for chunk in part.chunks {
+            let piece = pieces.read(chunk, content)?;
+            write_around(&file, piece, at, &content.holes).named("write", &full)?;
+            at += piece.len() as u64;
+            progress(piece.len() as u64);
+        }
+        if part.file.is_last() { self.finish(&file, entry, content) } else { Ok(()) }
+    }
+
+    fn create(&self, path: &Path) -> Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let made = disk::open_beneath(self.dir.as_fd(), path, flags, Mode::from_raw_mode(0o600));
+        made.map(File::from).named("create", self.into.join(path))
+    }
+
+    /// Everything about a file but its content.
+    fn finish(&self, file: &File, entry: &Entry, content: &Entry) -> Result<()> {
+        if !content.holes.is_empty() {
+            // It may end in a hole.
+            file.set_len(content.node.kind.size()).named("write", self.into.join(&entry.node.path))?;
+        }
+        self.dress(file.as_fd(), entry, &entry.node.path)
+    }
+
     /// Creates a file with what is in `content`; `fill` is given what takes it, piece by piece.
     fn file(
         &self,
@@ -230,10 +321,8 @@ impl Target<'_> {
         progress: &(dyn Fn(u64) + Sync),
         fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
-        let path = &entry.node.path;
-        let full = self.into.join(path);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let file = File::from(disk::open_beneath(self.dir.as_fd(), path, flags, Mode::from_raw_mode(0o600)).named("create", &full)?);
+        let full = self.into.join(&entry.node.path);
+        let file = self.create(&entry.node.path)?;
         let mut at = 0;
         fill(&mut |piece| {
             write_around(&file, piece, at, &content.holes).named("write", &full)?;
@@ -241,11 +330,7 @@ impl Target<'_> {
             progress(piece.len() as u64);
             Ok(())
         })?;
-        if !content.holes.is_empty() {
-            // It may end in a hole.
-            file.set_len(at).named("write", &full)?;
-        }
-        self.dress(file.as_fd(), entry, path)
+        self.finish(&file, entry, content)
     }
 
     /// Creates a symbolic link, a pipe or a device, of this kind whatever the entry's own is; false for one that takes root.

@@ -199,6 +199,9 @@ impl Archive {
             let path = find_base(&self.path, base).ok_or_else(|| Error::archive(&self.path, lacks(base)))?;
             let archive =
                 Archive::open(&path)?.ok_or_else(|| Error::archive(&path, "it is the base of a differential archive, and is cut off or damaged"))?;
+            if archive.head()?.is_some_and(|head| head.base.is_some()) {
+                return Err(Error::archive(&path, "it is the base of a differential archive, and is a differential one itself"));
+            }
             // Another thread may have been faster; then both have found the same one.
             let _ = self.base.set(Box::new(archive));
         }
@@ -259,18 +262,37 @@ impl Archive {
     /// # Errors
     /// [`Error::Archive`] naming the entry for damage, [`Error::Path`] when the archive cannot be read, and what `to` returns.
     pub fn content(&self, index: &Index, entry: &Entry, to: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let mut unpacker = Unpacker::new();
-        let mut piece = Vec::new();
-        for chunk in index.pieces(entry) {
-            let archive = self.holding(chunk);
-            let packed = archive.region(chunk.offset, chunk.end)?;
-            let whole = unpacker.unpack(&packed, chunk.size as usize, &mut piece);
-            if whole.is_none() || digest::of(&piece) != chunk.digest {
-                return Err(Error::archive(&archive.path, format!("{} is damaged in it", entry.node.path.display())));
-            }
-            to(&piece)?;
+        let mut pieces = Pieces::new(self);
+        index.pieces(entry).iter().try_for_each(|chunk| to(pieces.read(chunk, entry)?))
+    }
+}
+
+/// Reads pieces, one after the other, into the same memory.
+pub(super) struct Pieces<'a> {
+    archive: &'a Archive,
+    unpacker: Unpacker,
+    packed: Vec<u8>,
+    piece: Vec<u8>,
+}
+
+impl Pieces<'_> {
+    pub(super) fn new(archive: &Archive) -> Pieces<'_> {
+        Pieces { archive, unpacker: Unpacker::new(), packed: Vec::new(), piece: Vec::new() }
+    }
+
+    /// A piece of this entry, checked against its digest.
+    ///
+    /// # Errors
+    /// As [`Archive::content`].
+    pub(super) fn read(&mut self, chunk: &Chunk, entry: &Entry) -> Result<&[u8]> {
+        let archive = self.archive.holding(chunk);
+        self.packed.resize((chunk.end - chunk.offset) as usize, 0);
+        archive.file.read_exact_at(&mut self.packed, chunk.offset).named("read", &archive.path)?;
+        let whole = self.unpacker.unpack(&self.packed, chunk.size as usize, &mut self.piece);
+        if whole.is_none() || digest::of(&self.piece) != chunk.digest {
+            return Err(Error::archive(&archive.path, format!("{} is damaged in it", entry.node.path.display())));
         }
-        Ok(())
+        Ok(&self.piece)
     }
 }
 

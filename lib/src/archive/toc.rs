@@ -323,7 +323,7 @@ impl<R: Read> Reader<R> {
             check_plain(Path::new(&head.top)).map_err(|why| format!("top folder: {why}"))?;
         }
         if !over && json.skip(b']')? {
-            json.rest_of_object()?;
+            json.rest()?;
             over = true;
         }
         Ok(Reader { json, head, end, ready: VecDeque::new(), complete: 0, over, names: HashMap::new() })
@@ -397,7 +397,7 @@ impl<R: Read> Reader<R> {
         loop {
             if !self.json.skip(b',')? {
                 self.json.expect(b']')?;
-                self.json.rest_of_object()?;
+                self.json.rest()?;
                 self.over = true;
                 break;
             }
@@ -609,8 +609,8 @@ impl<R: Read> Json<R> {
         if self.skip(byte)? { Ok(()) } else { Err(format!("'{}' is missing in its JSON", byte as char)) }
     }
 
-    /// What stands behind the entries, to the end of the object that they are in.
-    fn rest_of_object(&mut self) -> Result<(), String> {
+    /// The rest of an object of which some values were read; nothing in it is ours.
+    fn rest(&mut self) -> Result<(), String> {
         while self.skip(b',')? {
             let _: String = self.value()?;
             self.expect(b':')?;

@@ -25,6 +25,9 @@ pub enum Mode {
     Differential,
 }
 
+/// How a note begins where a differential snapshot was asked for.
+const INSTEAD: &str = "a full snapshot instead of a differential one";
+
 /// What to take.
 pub struct Taking<'a> {
     /// The ecosystem's root.
@@ -87,10 +90,8 @@ pub struct Taken {
     pub vanished: Vec<PathBuf>,
     /// Sockets, which are noted and not captured.
     pub sockets: Vec<PathBuf>,
-    /// Why it is a full one, where a differential one was asked for.
-    pub promoted: Option<String>,
-    /// What is wrong with the snapshot from before, where it could not be built on.
-    pub distrusted: Option<String>,
+    /// Why it is not what was asked for, or took longer.
+    pub notes: Vec<String>,
 }
 
 /// Takes one snapshot. It appears in the store only when it was read back and is durable.
@@ -107,13 +108,15 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     let (path, stem) = place(store, &taking)?;
     let mut draft = Draft::new(disk::parent(&path), &stem)?;
     let mut before = Before::find(store, &taking);
-    let mut distrusted = None;
+    let mut notes = Vec::new();
+    let mut differential = taking.mode == Mode::Differential;
+    if differential && before.is_none() {
+        differential = false;
+        notes.push(format!("{INSTEAD}: there is no verified full one of the same roots to build on"));
+    }
     let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
-    let differs = taking.mode == Mode::Differential;
-    let mut promoted = (differs && before.is_none()).then(|| "there is no verified full one of the same roots to build on".to_owned());
     let written = loop {
-        let differential = differs && promoted.is_none();
-        let base = before.as_ref().filter(|_| differential);
+        let previous = before.as_ref().map(|before| before.as_previous(differential, taking.rehash));
         let source = Source {
             base: taking.base,
             walker: Box::new(Walker::new(taking.base, &taking.roots, &skip, Attributes::NotOfFiles)?),
@@ -124,24 +127,23 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
                     Box::new(move |found| copier.how(found))
                 }
             },
-            previous: before
-                .as_ref()
-                .map(|before| before.as_previous(differential, taking.rehash))
-                .filter(|previous| differential || !previous.rehash),
+            // Where every file is read, there is nothing to take over.
+            previous: previous.filter(|previous| differential || !previous.rehash),
         };
+        let base = before.as_ref().filter(|_| differential);
         let options = Options { level: taking.level, limit: base.map(|base| base.archive.length() / 2) };
         let head = head(store, &taking, &stem, draft.began_ns, base);
         match archive::write(&mut draft.file, &draft.path, head, source, options, progress, stop) {
             Ok(Some(written)) => break written,
-            Ok(None) => promoted = Some("it would have grown beyond half of the full one that it builds on".into()),
-            // Damage in the snapshot from before is no reason to have none of today.
+            Ok(None) => notes.push(format!("{INSTEAD}: that would have grown beyond half of the full one it builds on")),
+            // Of archives only the one from before is read.
             Err(e @ Error::Archive { .. }) if before.is_some() => {
                 before = None;
-                promoted = differs.then(|| "the one to build on is damaged".into());
-                distrusted = Some(e.to_string());
+                notes.push(format!("every file was read: {e}"));
             }
             Err(e) => return Err(e),
         }
+        differential = false;
         draft.start_over()?;
     };
     // What follows is about the archive only.
@@ -160,7 +162,7 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         let _ = fs::remove_file(Seal::path(&path));
     })?;
     let stored = Stored::describe(written.head, &path, length);
-    Ok(Taken { stored, vanished: written.vanished, sockets: written.sockets, promoted, distrusted })
+    Ok(Taken { stored, vanished: written.vanished, sockets: written.sockets, notes })
 }
 
 /// Where the archive goes, and what it is called inside. The folder is there afterwards.
