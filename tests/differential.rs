@@ -1048,3 +1048,64 @@ fn what_is_written_through_a_memory_map_is_not_missed() {
     drop(to);
     writer.wait().unwrap();
 }
+
+#[test]
+fn a_differential_one_that_lies_is_refused_with_a_sentence_and_writes_nothing() {
+    type Lie = fn(&mut Parts);
+    let lies: [(&str, Lie); 17] = [
+        ("its pieces are not those that it names", |parts| large(parts)["held"] = json!([7])),
+        ("its pieces are not those that it names", |parts| large(parts)["held"] = json!([1, 0])),
+        ("its pieces are not those that it names", |parts| large(parts)["held"] = json!([])),
+        ("neither it nor its base holds piece 3", |parts| large(parts)["size"] = json!(1u64 << 60)),
+        ("put together to something else", |parts| large(parts)["held"] = json!([0])),
+        ("put together to something else", |parts| large(parts)["digest"] = json!(format!("sha256:{}", "0".repeat(64)))),
+        ("pieces of a file outside their folder", |parts| {
+            let name = parts.index["eco"]["top"].as_str().unwrap().to_owned() + "/data/large";
+            parts.entry(".eco/pieces/data/large")["name"] = name.into();
+        }),
+        ("pieces of a file outside their folder", |parts| {
+            parts.entry("data/linked")["eco"]["partial"] = json!({"size": 5, "digest": format!("sha256:{}", "0".repeat(64)), "held": []})
+        }),
+        ("cannot be a path", |parts| parts.entry("data/new")["eco"]["same_as"] = json!({"path": "../../etc/passwd"})),
+        ("does not stand before it", |parts| parts.entry("data/new")["eco"]["same_as"] = json!({"path": "data/zzz"})),
+        ("does not stand before it", |parts| parts.entry("data/new")["eco"]["same_as"] = json!({"path": "data/new"})),
+        ("does not stand before it", |parts| parts.entry("data/new")["eco"]["same_as"] = json!({"path": "data"})),
+        ("another name of a file that is no whole file", |parts| parts.entry("data/linked")["eco"]["same_as"] = json!({"path": "data/a"})),
+        ("is not in the store", |parts| parts.index["eco"]["base"]["file"] = json!("../shop-manual/../base.tar.gz")),
+        ("is not in the store", |parts| parts.index["eco"]["base"]["file"] = json!("/etc/hostname")),
+        ("its index is another one", |parts| parts.index["eco"]["base"]["sha256_toc"] = json!("0".repeat(64))),
+        ("is a differential one itself", |parts| {
+            let own = parts.index["eco"]["top"].as_str().unwrap().to_owned() + ".tar.gz";
+            parts.index["eco"]["base"]["file"] = own.into();
+        }),
+    ];
+    let world = World::new();
+    world.write("data/a", "a").write("data/large", noise(3 * MIB, 1)).write("data/gone/x", "x");
+    let base = full(&world);
+    File::options().write(true).open(world.path("data/large")).unwrap().write_all_at(b"changed", MIB as u64).unwrap();
+    world.write("data/new", "new");
+    symlink("a", world.path("data/linked")).unwrap();
+    fs::remove_dir_all(world.path("data/gone")).unwrap();
+    let taken = differential(&world);
+    fs::copy(archive(&base), world.store().join("base.tar.gz")).unwrap();
+    let honest = fs::read(archive(&taken)).unwrap();
+    let before = original(&world);
+    for (words, lie) in lies {
+        fs::write(archive(&taken), &honest).unwrap();
+        reindexed(&taken, lie);
+        let ran = world.run("eco-verify").arg(archive(&taken)).exits(1);
+        assert!(ran.stdout.contains(words), "it does not say '{words}':\n{}", ran.stdout);
+        let out = world.folder().join("out");
+        let ran = world.run("eco-restore").arg(archive(&taken)).arg("--target").arg(&out).ran();
+        // What each piece proves of itself, the whole proves in a rollback and here: by the digest of what was written.
+        assert!([3, 4].contains(&ran.code) && !out.exists() || words.starts_with("put together"), "{words}: {ran}");
+        let _ = fs::remove_dir_all(out);
+        let ran = world.run("eco-restore").arg(archive(&taken)).args(["--yes", "--no-control"]).ran();
+        assert!(ran.code == 4, "{words}: {ran}");
+        before.same_as(&original(&world));
+    }
+}
+
+fn large(parts: &mut Parts) -> &mut Value {
+    &mut parts.entry(".eco/pieces/data/large")["eco"]["partial"]
+}
