@@ -1109,3 +1109,73 @@ fn a_differential_one_that_lies_is_refused_with_a_sentence_and_writes_nothing() 
 fn large(parts: &mut Parts) -> &mut Value {
     &mut parts.entry(".eco/pieces/data/large")["eco"]["partial"]
 }
+
+/// A few things that can happen to a tree, whatever is there.
+fn happens(world: &World, roll: &mut impl FnMut(usize) -> usize) {
+    let all: Vec<PathBuf> = original(world).names().into_iter().filter(|name| name.components().count() > 1).collect();
+    let mut any = || world.path(&all[roll(all.len())]);
+    let (one, other) = (any(), any());
+    let fresh = one.parent().unwrap().join(["a", "m", "z"][roll(3)].to_owned() + &roll(40).to_string());
+    let other_place = other.parent().unwrap().join(["b", "n", "y"][roll(3)].to_owned() + &roll(40).to_string());
+    let is_ballast = |path: &Path| world.path("data/ballast").starts_with(path);
+    if is_ballast(&one) || is_ballast(&other) || fresh.exists() || other_place.exists() {
+        return;
+    }
+    // Much of this cannot be, such as a folder into itself; then nothing happens.
+    let _ = match roll(12) {
+        0 | 1 => fs::rename(&one, &other_place),
+        // Two names of a symbolic link are captured as two links.
+        2 | 3 if !one.is_symlink() => fs::hard_link(&one, &other_place),
+        2..=4 => fs::write(&fresh, noise(roll(3000), roll(99) as u64)),
+        5 => fs::create_dir(&fresh),
+        6 => symlink(&other, &fresh),
+        7 => mknodat(CWD, &fresh, FileType::Fifo, Mode::from_raw_mode(0o600), 0).map_err(Into::into),
+        8 if one.is_dir() && !one.is_symlink() => fs::remove_dir_all(&one),
+        8 | 9 => fs::remove_file(&one),
+        10 if one.is_file() && !one.is_symlink() => fs::write(&one, noise(roll(3000), roll(99) as u64)),
+        10 => fs::rename(&one, &other),
+        _ => fs::set_permissions(&one, fs::Permissions::from_mode([0o700, 0o750][roll(2)])),
+    };
+}
+
+/// Two are enough for every day; `SEEDS=100..200` tries others.
+fn seeds() -> std::ops::Range<u64> {
+    let said = std::env::var("SEEDS").unwrap_or("0..2".into());
+    let (from, to) = said.split_once("..").unwrap();
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
+#[test]
+fn whatever_happens_to_a_tree_is_what_a_differential_one_restores() {
+    for seed in seeds() {
+        let world = World::new();
+        world.write("data/ballast", noise(MIB, 1)).write("config/c", "c");
+        for number in 0..30 {
+            world.write(format!("data/{}/{}/{number}", number % 3, number % 4), noise(number * 50, number as u64));
+        }
+        let mut roll = dice(seed);
+        for _ in 0..60 {
+            happens(&world, &mut roll);
+        }
+        let base = full(&world);
+        if seed % 2 == 0 {
+            aged(&base);
+        }
+        for round in 0..6 {
+            for _ in 0..10 {
+                happens(&world, &mut roll);
+            }
+            let taken = differential(&world);
+            let differences = original(&world).differences(&restored(&world, id(&taken)).roots());
+            assert!(differences.is_empty(), "seed {seed}, round {round}: {differences:#?}");
+            let found = world.run("eco-verify").arg(id(&taken)).exits(0).only();
+            assert_eq!(found["files"], taken["files"], "seed {seed}, round {round}: {found}");
+            if round == 3 {
+                aged(&taken);
+                let whole = full(&world);
+                original(&world).same_as(&restored(&world, id(&whole)).roots());
+                fs::remove_file(archive(&whole)).unwrap();
+            }
+        }
+    }
+}
