@@ -337,6 +337,25 @@ fn owners_with_other_numbers_here_are_told() {
 }
 
 #[test]
+fn pipes_with_several_names_keep_them() {
+    let world = World::new();
+    world.config("[module.mail]\nroots = [\"mail\"]\n");
+    world.write("config/c", "x").write("data/x", "x").write("mail/y", "y");
+    world.shell("mkfifo config/pipe; ln config/pipe data/pipe; ln config/pipe mail/one; ln config/pipe mail/two");
+    world.run("eco-snap").exits(0);
+    let out = world.folder().join("out");
+    world.run("eco-restore").arg("latest").arg("--target").arg(&out).exits(0);
+    for root in ["config", "data", "mail"] {
+        world.tree("").only(root).same_as(&Tree::of(&out).only(root));
+    }
+    // Without the first one, the next stands for it.
+    let out = world.folder().join("mail");
+    world.run("eco-restore").args(["latest", "--scope", "module:mail"]).arg("--target").arg(&out).exits(0);
+    let inode = |name: &str| fs::symlink_metadata(out.join("mail").join(name)).map(|meta| (meta.ino(), meta.nlink())).unwrap();
+    assert!(inode("one") == inode("two") && inode("one").1 == 2);
+}
+
+#[test]
 fn one_name_of_a_file_with_several_brings_its_content() {
     let world = World::new();
     world.config("[module.mail]\nroots = [\"mail\"]\n");

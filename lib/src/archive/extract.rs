@@ -6,7 +6,7 @@ use super::index::{Entry, Index};
 use super::{Archive, Foreign, ZEROS, on_all_cores};
 use crate::disk::{self, Near};
 use crate::error::{Error, Named, Result};
-use crate::tree::{Hole, Kind, Meta};
+use crate::tree::{Hole, Kind, Meta, Node};
 use nix::unistd::{Group, User};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
@@ -76,17 +76,21 @@ pub fn extract(
     let mut stand_in: HashMap<&Path, &Path> = HashMap::new();
     let mut files: Vec<(&Entry, &Entry)> = Vec::new();
     let mut links: Vec<(&Path, &Path)> = Vec::new();
+    let mut stand_ins: Vec<Entry> = Vec::new();
     let by_path: HashMap<&Path, &Entry> =
-        index.entries.iter().filter(|e| matches!(e.node.kind, Kind::File { .. })).map(|e| (e.node.path.as_path(), e)).collect();
+        index.entries.iter().filter(|e| !matches!(e.node.kind, Kind::Dir | Kind::Hardlink { .. })).map(|e| (e.node.path.as_path(), e)).collect();
     for entry in &entries {
         match &entry.node.kind {
             Kind::File { .. } => files.push((entry, entry)),
             Kind::Hardlink { target } if here.contains(target.as_path()) => links.push((target, &entry.node.path)),
             Kind::Hardlink { target } => match (stand_in.get(target.as_path()), by_path.get(target.as_path())) {
                 (Some(first), _) => links.push((first, &entry.node.path)),
-                (None, Some(file)) => {
+                (None, Some(first)) => {
                     stand_in.insert(target, &entry.node.path);
-                    files.push((entry, file));
+                    match first.node.kind {
+                        Kind::File { .. } => files.push((entry, first)),
+                        _ => stand_ins.push(Entry { node: Node { path: entry.node.path.clone(), ..first.node.clone() }, ..(*first).clone() }),
+                    }
                 }
                 (None, None) => return Err(Error::archive(from.path(), format!("{} links to nothing", entry.node.path.display()))),
             },
@@ -126,13 +130,14 @@ pub fn extract(
             })?;
         }
     }
+    for entry in entries.iter().copied().chain(&stand_ins) {
+        target.other(entry)?;
+    }
+    // After everything that can have several names: pipes and symbolic links can, too.
     for (from, to) in links {
         let full = into.join(to);
         let (from, to) = (target.reach(from)?, target.reach(to)?);
         sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()).named("create the hard link", &full)?;
-    }
-    for entry in &entries {
-        target.other(entry)?;
     }
     for entry in entries.iter().rev().filter(|e| e.node.kind == Kind::Dir) {
         let full = into.join(&entry.node.path);
