@@ -483,6 +483,28 @@ mod tests {
     }
 
     #[test]
+    fn attributes_that_would_not_be_read_again_are_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        let attempt = |length: usize| {
+            let mut file = tempfile::tempfile().unwrap();
+            let skip = Patterns::new::<&str>(&[]).unwrap();
+            let walker = Walker::new(dir.path(), &["data".into()], &skip, Attributes::NotOfFiles).unwrap().map(|step| {
+                let mut step = step?;
+                if let Step::Found(found) = &mut step {
+                    found.node.meta.xattrs = vec![(b"user.a".to_vec(), vec![0; length])];
+                }
+                Ok(step)
+            });
+            let head = Head { format: FORMAT, top: "top".into(), ..Head::default() };
+            let source = Source { base: dir.path(), walker: Box::new(walker), how: Box::new(|_| Ok(How::AsItIs)), previous: None };
+            write(&mut file, Path::new("a"), head, source, Options::default(), &|_| (), &AtomicBool::new(false)).map(|_| ())
+        };
+        attempt(1_000_000).unwrap();
+        assert!(attempt(1 << 20).unwrap_err().to_string().contains("more than 1024 KiB of attributes"));
+    }
+
+    #[test]
     fn a_differential_archive_that_would_name_too_much_that_is_gone_is_not_written() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();

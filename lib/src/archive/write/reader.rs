@@ -101,7 +101,7 @@ pub(super) struct Reader<'a, I: Iterator> {
     pending: Vec<u8>,
     /// The folders on the way down to the current entry that a differential archive does not hold yet.
     way: Vec<Found>,
-    /// Files with several names that are stored: what links to one must find it in the same archive.
+    /// Files with several names, pipes and devices that are stored: what links to one must find it in the same archive.
     linked: HashSet<PathBuf>,
     /// A file with several names may lose the first one meanwhile: the next one then stands for it.
     heirs: HashMap<PathBuf, PathBuf>,
@@ -178,7 +178,13 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         let listed = self.before.as_mut().map(|before| before.find(&found)).transpose()?.flatten();
         if self.differential() {
             self.way.retain(|folder| found.node.path.starts_with(&folder.node.path));
-            if listed.as_ref().is_some_and(|listed| listed.entry.node == found.node) && !matches!(found.node.kind, Kind::File { .. }) {
+            // Pipes and devices are always stored, for the sake of further names that they may have got.
+            let stays = match found.node.kind {
+                Kind::Dir | Kind::Symlink { .. } => true,
+                Kind::Hardlink { .. } => found.links,
+                _ => false,
+            };
+            if stays && listed.as_ref().is_some_and(|listed| listed.entry.node == found.node) {
                 // A folder is stored only if something below it is.
                 if found.node.kind == Kind::Dir {
                     self.way.push(found);
@@ -189,7 +195,12 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         }
         match found.node.kind {
             Kind::File { .. } => self.file(found, how, listed.as_ref()),
-            _ => self.begin(entry(found)),
+            _ => {
+                if let Kind::Fifo | Kind::Char { .. } | Kind::Block { .. } = found.node.kind {
+                    self.linked.insert(found.node.path.clone());
+                }
+                self.begin(entry(found))
+            }
         }
     }
 
@@ -459,7 +470,14 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         if self.pending.len() >= header::TOGETHER {
             self.headers()?;
         }
+        let before = self.pending.len();
         header::encode(self.top, &entry.stored_node(), &mut self.pending);
+        // Who reads them takes more for an attack.
+        if self.pending.len() - before > header::LONGEST {
+            let full = self.base.join(&entry.node.path);
+            let said = format!("{} has more than {} KiB of attributes, which no archive can hold", full.display(), header::LONGEST >> 10);
+            return Err(Error::Other(format!("{said}: remove them, or exclude it in eco.toml")));
+        }
         self.flow.send(Event::Entry(Box::new(entry)))
     }
 
