@@ -1,10 +1,11 @@
 //! Differential snapshots, and full ones that take over what has not changed: day after day they are the tree of that day, they cost
 //! what has changed, and what they need of another archive cannot be missing, damaged or exchanged unnoticed.
 
+use crate::harness::Dice;
 use crate::harness::{Ran, Tree, World, not_shown};
 use crate::reference_readers::{has, is_root, nasty, noise, reference, set_time, text};
 use crate::tool_snap::{in_the_middle, stored, while_busy};
-use crate::tool_verify::{Parts, dice, sha256};
+use crate::tool_verify::{Parts, sha256};
 use rusqlite::Connection;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, mknodat};
 use serde_json::{Value, json};
@@ -145,13 +146,13 @@ fn plant(world: &World) {
 /// What a day does to it: about one file in a hundred changes, and something of everything else that can happen.
 fn live_through(world: &World, day: usize) {
     let path = |name: &str| world.path(name);
-    let mut roll = dice(day as u64);
+    let mut dice = Dice::new(day as u64);
     for _ in 0..2 {
-        let number = roll(200);
-        world.write(format!("data/small/{}/{number}", number % 7), noise(100 + roll(5000), roll(1000) as u64));
+        let number = dice.roll(200);
+        world.write(format!("data/small/{}/{number}", number % 7), noise(100 + dice.roll(5000), dice.roll(1000) as u64));
     }
     let big = File::options().write(true).open(path("data/big")).unwrap();
-    big.write_all_at(&noise(64, day as u64), roll(MIB) as u64 + if day.is_multiple_of(2) { 0 } else { MIB as u64 }).unwrap();
+    big.write_all_at(&noise(64, day as u64), dice.roll(MIB) as u64 + if day.is_multiple_of(2) { 0 } else { MIB as u64 }).unwrap();
     let strange = File::options().write(true).open(path("data").join(OsStr::from_bytes(b"large\xff"))).unwrap();
     strange.write_all_at(b"x", day as u64).unwrap();
     let mut log = File::options().append(true).open(path("data/app.log")).unwrap();
@@ -159,7 +160,7 @@ fn live_through(world: &World, day: usize) {
     let database = Connection::open(path("data/shop.db")).unwrap();
     database.execute("update t set n = ? where id = ?", (format!("day {day}").repeat(20), day as i64)).unwrap();
     drop(database);
-    let gone = roll(200);
+    let gone = dice.roll(200);
     let _ = fs::remove_file(path(&format!("data/small/{}/{gone}", gone % 7)));
     world.write(format!("data/new/{day}/file"), format!("{day}"));
     match day % 10 {
@@ -700,9 +701,9 @@ fn damage_in_the_snapshot_before_does_not_get_into_the_next_nor_prevent_it() {
     aged(&next);
     let bytes = fs::read(archive(&next)).unwrap();
     let index = usize::from_str_radix(std::str::from_utf8(&bytes[bytes.len() - 35..bytes.len() - 19]).unwrap(), 16).unwrap() as u64;
-    let mut roll = dice(7);
+    let mut dice = Dice::new(7);
     let length = bytes.len() - index as usize;
-    for at in [length / 4, length / 3 + roll(1000), length / 2 + roll(1000), length - 1000] {
+    for at in [length / 4, length / 3 + dice.roll(1000), length / 2 + dice.roll(1000), length - 1000] {
         fs::write(archive(&next), &bytes).unwrap();
         flip(&archive(&next), index + at as u64);
         for words in [&["--full"][..], &["--differential"]] {

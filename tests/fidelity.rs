@@ -337,6 +337,30 @@ fn owners_with_other_numbers_here_are_told() {
 }
 
 #[test]
+fn pipes_with_several_names_keep_them() {
+    let world = World::new();
+    world.config("[module.mail]\nroots = [\"mail\"]\n");
+    world.write("config/c", "x").write("data/x", noise(100_000, 1)).write("mail/y", "y");
+    world.shell("mkfifo config/pipe; ln config/pipe data/pipe; ln config/pipe mail/one; ln config/pipe mail/two");
+    world.run("eco-snap").exits(0);
+    let out = world.folder().join("out");
+    world.run("eco-restore").arg("latest").arg("--target").arg(&out).exits(0);
+    for root in ["config", "data", "mail"] {
+        world.tree("").only(root).same_as(&Tree::of(&out).only(root));
+    }
+    // Without the first one, the next stands for it.
+    let out = world.folder().join("mail");
+    world.run("eco-restore").args(["latest", "--scope", "module:mail"]).arg("--target").arg(&out).exits(0);
+    let inode = |name: &str| fs::symlink_metadata(out.join("mail").join(name)).map(|meta| (meta.ino(), meta.nlink())).unwrap();
+    assert!(inode("one") == inode("two") && inode("one").1 == 2);
+    // A name that has come since, in an archive that does not hold the others.
+    world.shell("ln config/pipe mail/three; ln config/pipe mail/four; mkfifo mail/other; ln mail/other mail/same");
+    let ran = world.run("eco-snap").arg("--differential").exits(0);
+    assert_eq!(ran.only()["mode"], "differential", "{ran}");
+    world.run("eco-verify").args(["latest", "--live"]).exits(0);
+}
+
+#[test]
 fn one_name_of_a_file_with_several_brings_its_content() {
     let world = World::new();
     world.config("[module.mail]\nroots = [\"mail\"]\n");

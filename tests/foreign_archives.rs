@@ -132,6 +132,22 @@ fn the_three_layouts_of_old_are_verified_listed_and_restored() {
 }
 
 #[test]
+fn symbolic_links_with_several_names_come_back_as_several_links() {
+    let world = world();
+    // Which is all that is lost.
+    world.shell("ln -P data/sub/link data/another-link; touch -d '2025-12-15 03:00:07' data");
+    let archive = made(&world, "links.tar.gz", "tar -czf $OUT data config");
+    assert!(world.shell(&format!("tar -tvf '{}'", archive.display())).contains(" link to data/"));
+    world.run("eco-verify").args(["--depth", "restored"]).arg(&archive).exits(0);
+    world.run("eco-verify").arg("--live").arg(&archive).exits(0);
+    let out = world.folder().join("links");
+    world.run("eco-restore").arg(&archive).arg("--target").arg(&out).exits(0);
+    for name in ["data/sub/link", "data/another-link"] {
+        assert_eq!(fs::read_link(out.join(name)).unwrap(), Path::new("../a"));
+    }
+}
+
+#[test]
 fn whichever_name_of_a_file_has_the_content_the_live_tree_gets_it_back() {
     let world = world();
     let was = world.tree("data");

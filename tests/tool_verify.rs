@@ -1,7 +1,7 @@
 //! eco-verify: every way an archive can be damaged, edited or made to do harm, and what is said about each. What eco-restore does with
 //! the same archives stands beside it: it never writes outside its folder.
 
-use crate::harness::{Ran, Tree, World, not_shown};
+use crate::harness::{Dice, Ran, Tree, World, not_shown, program};
 use crate::reference_readers::{is_root, noise, text};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// A small tree with something of everything, and its archive.
@@ -128,15 +128,6 @@ fn unchanged(before: &Tree, world: &World) {
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
-/// Numbers that look random and are the same every time.
-pub fn dice(seed: u64) -> impl FnMut(usize) -> usize {
-    let mut state = seed;
-    move |sides| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % sides
-    }
-}
-
 #[test]
 fn a_whole_archive_is_whole_and_the_verdict_lies_beside_it() {
     let (world, archive) = captured();
@@ -158,8 +149,8 @@ fn a_flipped_bit_is_named_or_does_not_matter() {
     let bytes = fs::read(&archive).unwrap();
     let folder = world.folder().join("flipped");
     fs::create_dir(&folder).unwrap();
-    let mut dice = dice(7);
-    let places: Vec<usize> = (0..260).map(|_| dice(bytes.len() * 8)).collect();
+    let mut dice = Dice::new(7);
+    let places: Vec<usize> = (0..260).map(|_| dice.roll(bytes.len() * 8)).collect();
     let names: Vec<PathBuf> = places.iter().enumerate().map(|(n, bit)| folder.join(format!("{n}-bit-{bit}.tar.gz"))).collect();
     for (bit, name) in places.iter().zip(&names) {
         let mut copy = bytes.clone();
@@ -195,8 +186,8 @@ fn every_truncation_is_damage() {
     let bytes = fs::read(&archive).unwrap();
     let folder = world.folder().join("cut");
     fs::create_dir(&folder).unwrap();
-    let mut dice = dice(11);
-    let mut lengths: Vec<usize> = (0..40).map(|_| dice(bytes.len())).chain(bytes.len() - 60..bytes.len()).chain([0, 1, 17, 18, 512]).collect();
+    let mut dice = Dice::new(11);
+    let mut lengths: Vec<usize> = (0..40).map(|_| dice.roll(bytes.len())).chain(bytes.len() - 60..bytes.len()).chain([0, 1, 17, 18, 512]).collect();
     lengths.sort_unstable();
     lengths.dedup();
     let names: Vec<PathBuf> = lengths.iter().map(|length| folder.join(format!("{length}.tar.gz"))).collect();
@@ -870,6 +861,37 @@ fn an_index_that_lies_is_refused_before_anything_is_allocated() {
     parts.index["eco"]["top"] = json!("../..");
     parts.written(&edited);
     refused("its index is damaged");
+}
+
+#[test]
+fn an_index_that_is_far_away_takes_no_memory() {
+    let (world, archive) = captured();
+    let bytes = fs::read(&archive).unwrap();
+    let index = Parts::of(&archive).body.len();
+    // The index of one is what follows a file's content, of the other there is no content at all.
+    let empty = World::new();
+    fs::create_dir(empty.path("data")).unwrap();
+    let other = world.folder().join("empty.tar.gz");
+    empty.run("eco-snap").arg("-o").arg(&other).exits(0);
+    for (name, bytes, index) in [("far", &bytes, index), ("far-and-empty", &fs::read(&other).unwrap(), Parts::of(&other).body.len())] {
+        let path = world.folder().join(format!("{name}.tar.gz"));
+        let file = File::create(&path).unwrap();
+        let end = bytes.len() - 51;
+        let far = 1_u64 << 40;
+        file.write_all_at(&bytes[..index], 0).unwrap();
+        if file.write_all_at(&bytes[index..end], far).is_err() {
+            return not_shown("archives of a terabyte", "there are no such files here");
+        }
+        let mut footer = bytes[end..].to_vec();
+        footer[16..32].copy_from_slice(format!("{far:016x}").as_bytes());
+        file.write_all_at(&footer, far + (end - index) as u64).unwrap();
+        let binary = program("eco-verify");
+        for words in [&[][..], &["--sample", "100%"]] {
+            let ran = world.run("sh").args(["-c", "ulimit -v 262144; exec \"$0\" \"$@\""]).arg(&binary).arg(&path).args(words).ran();
+            assert!(ran.code == 1 || (ran.code == 0 && !words.is_empty()), "{ran}");
+        }
+        fs::remove_file(path).unwrap();
+    }
 }
 
 #[test]

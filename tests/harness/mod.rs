@@ -1,11 +1,13 @@
 //! A world for one test: a folder of its own, a clean environment, the real programs, and an oracle that looks at trees with its
 //! own eyes. Processes that were started inside are gone when the world is.
 
+mod dice;
 mod run;
 mod service;
 mod shop;
 mod tree;
 
+pub use dice::Dice;
 pub use run::{Ran, Run, program};
 pub use service::latin1;
 pub use tree::Tree;

@@ -1,6 +1,6 @@
 //! Extraction into a fresh private folder. Folders first and closed to others, then files on all cores, each checked against its
-//! digest while it is written, then pipes and devices, then hard links, then symbolic links, and last the folders' own metadata,
-//! deepest first. Nothing is followed on the way, so no entry can lead outside.
+//! digest while it is written, then pipes, devices and symbolic links, then further names of all of these, and last the folders'
+//! own metadata, deepest first. Nothing is followed on the way, so no entry can lead outside.
 
 use super::index::{Chunk, Entry, Index};
 use super::read::Pieces;
@@ -78,29 +78,25 @@ pub fn extract(
     let mut files: Vec<(&Entry, &Entry)> = Vec::new();
     let mut links: Vec<(&Path, &Path)> = Vec::new();
     let mut nodes: Vec<(&Entry, &Kind)> = Vec::new();
-    let by_path: HashMap<&Path, &Entry> = index
-        .entries
-        .iter()
-        .filter(|e| matches!(e.node.kind, Kind::File { .. }) || is_node(&e.node.kind))
-        .map(|e| (e.node.path.as_path(), e))
-        .collect();
+    let by_path: HashMap<&Path, &Entry> =
+        index.entries.iter().filter(|e| !matches!(e.node.kind, Kind::Dir | Kind::Hardlink { .. })).map(|e| (e.node.path.as_path(), e)).collect();
     for entry in &entries {
         match &entry.node.kind {
             Kind::File { .. } => files.push((entry, entry)),
             Kind::Hardlink { target } if here.contains(target.as_path()) => links.push((target, &entry.node.path)),
             Kind::Hardlink { target } => match (stand_in.get(target.as_path()), by_path.get(target.as_path())) {
                 (Some(first), _) => links.push((first, &entry.node.path)),
-                (None, Some(file)) => {
+                (None, Some(first)) => {
                     stand_in.insert(target, &entry.node.path);
-                    match &file.node.kind {
-                        kind if is_node(kind) => nodes.push((entry, kind)),
-                        _ => files.push((entry, file)),
+                    match &first.node.kind {
+                        Kind::File { .. } => files.push((entry, first)),
+                        kind => nodes.push((entry, kind)),
                     }
                 }
                 (None, None) => return Err(Error::archive(from.path(), format!("{} links to nothing", entry.node.path.display()))),
             },
-            kind if is_node(kind) => nodes.push((entry, kind)),
-            _ => {}
+            Kind::Dir => {}
+            kind => nodes.push((entry, kind)),
         }
     }
     let interrupted = || if stop.load(Ordering::Relaxed) { Err(Error::Interrupted("what was extracted so far is removed".into())) } else { Ok(()) };
@@ -145,6 +141,7 @@ pub fn extract(
             refused.insert(&entry.node.path);
         }
     }
+    // After everything that can have several names: pipes and symbolic links can, too.
     for (first, name) in links {
         if refused.contains(first) {
             target.lose(name, DEVICE.into());
@@ -152,9 +149,6 @@ pub fn extract(
         }
         let (from, to) = (target.reach(first)?, target.reach(name)?);
         sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()).named("create the hard link", into.join(name))?;
-    }
-    for entry in entries.iter().filter(|e| matches!(e.node.kind, Kind::Symlink { .. })) {
-        target.other(entry, &entry.node.kind)?;
     }
     for entry in entries.iter().rev().filter(|e| e.node.kind == Kind::Dir) {
         let full = into.join(&entry.node.path);
@@ -169,11 +163,6 @@ pub fn extract(
 
 /// Why a device is not there.
 const DEVICE: &str = "a device, which only root can create";
-
-/// Whether it is made of nothing but its metadata, and may have several names.
-fn is_node(kind: &Kind) -> bool {
-    matches!(kind, Kind::Fifo | Kind::Char { .. } | Kind::Block { .. })
-}
 
 /// Creates every folder, closed to others until it is complete.
 fn folders(target: &Target<'_>, entries: &[&Entry]) -> Result<()> {

@@ -20,6 +20,22 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
+/// Zeros that sparse files may claim without having stored them: beyond this, and beyond what gzip could make of the archive, reading
+/// them takes hours.
+const MOST_ZEROS: u64 = if cfg!(fuzzing) { 1 << 20 } else { 64 << 30 };
+
+/// What deflate makes at most of one byte.
+const BEST_RATIO: u64 = 1032;
+
+/// So much memory for names and attributes harms nobody, and beyond it so much for each byte of the archive: a header shrinks to eight
+/// bytes at best, among sixty thousand others that differ in a number only.
+const HARMLESS: u64 = if cfg!(test) { 1 << 20 } else { 256 << 20 };
+const HARMLESS_RATIO: u64 = 256;
+
+/// No system call takes such a name, and no tool makes such a tree; each folder of it costs whoever goes down there.
+const LONGEST_NAME: usize = 32 << 10;
+const DEEPEST: usize = 4096;
+
 /// An archive of another format, read once from front to back.
 #[derive(Debug)]
 pub struct Foreign {
@@ -68,9 +84,19 @@ impl Foreign {
     pub fn open(path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Foreign> {
         let mut foreign = Foreign { path: path.to_owned(), entries: Vec::new(), damage: Vec::new(), bytes: 0, places: Vec::new() };
         let mut names: HashSet<PathBuf> = HashSet::new();
-        let mut found = Vec::new();
+        let (mut entries, mut damage, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut symlinks: HashMap<PathBuf, OsString> = HashMap::new();
         let mut buffer = vec![0; 1 << 17];
-        let ended = foreign.scan(|node, holes, from| {
+        let ended = foreign.scan(|mut node, holes, from| {
+            // A further name of a symbolic link is one of its own, as it is in a walk over a tree.
+            if let Kind::Hardlink { target } = &node.kind
+                && let Some(target) = symlinks.get(target).cloned()
+            {
+                node.kind = Kind::Symlink { target };
+            }
+            if let Kind::Symlink { target } = &node.kind {
+                symlinks.insert(node.path.clone(), target.clone());
+            }
             let path = node.path.clone();
             let mut digest = None;
             if let Kind::File { size } = node.kind {
@@ -91,26 +117,25 @@ impl Foreign {
                 }
                 digest = Some(hasher.finish());
             }
-            found.push((node, digest, holes, !names.insert(path)));
-            Ok(())
-        });
-        for (node, digest, holes, twice) in found {
+            let twice = !names.insert(path);
             let says = |what: &str, why: &str| Damage { path: RecordPath::new(&node.path), what: what.into(), why: Some(why.into()) };
             if node.path == Path::new(INDEX_NAME) {
-                foreign.damage.push(Damage {
+                damage.push(Damage {
                     path: RecordPath::new("<footer>"),
                     what: "index".into(),
                     why: Some("it holds an index, but its footer does not lead there".into()),
                 });
             } else if check_plain(&node.path).is_err() {
-                foreign.damage.push(says("name", "a name that leads outside the archive"));
+                damage.push(says("name", "a name that leads outside the archive"));
             } else if twice && node.kind != Kind::Dir {
-                foreign.damage.push(says("name", "two entries of one name"));
+                damage.push(says("name", "two entries of one name"));
             } else if !(twice && node.kind == Kind::Dir) {
-                foreign.bytes += node.kind.size();
-                foreign.entries.push(Entry { node, digest, chunks: 0..0, identity: None, sqlite: None, partial: None, same_as: None, holes });
+                bytes += node.kind.size();
+                entries.push(Entry { node, digest, chunks: 0..0, identity: None, sqlite: None, partial: None, same_as: None, holes });
             }
-        }
+            Ok(())
+        });
+        (foreign.entries, foreign.damage, foreign.bytes) = (entries, damage, bytes);
         if let Err(e) = ended {
             if e.raw_os_error().is_some() {
                 return Err(e).named("read", path);
@@ -150,12 +175,22 @@ impl Foreign {
 
     /// An entry below something that is no folder cannot exist on any disk, nor can a hard link to nothing or to a folder.
     fn check_places(&mut self) {
-        let closed: HashSet<&Path> = self.entries.iter().filter(|e| e.node.kind != Kind::Dir).map(|e| e.node.path.as_path()).collect();
+        // In the order of their paths everything below one comes right after it.
+        let mut order: Vec<&Node> = self.entries.iter().map(|entry| &entry.node).collect();
+        order.sort_by(|a, b| a.path.cmp(&b.path));
+        let (mut closed, mut below): (Option<&Path>, HashSet<&Path>) = (None, HashSet::new());
+        for node in order {
+            if closed.is_some_and(|closed| node.path.starts_with(closed)) {
+                below.insert(&node.path);
+            } else if node.kind != Kind::Dir {
+                closed = Some(&node.path);
+            }
+        }
         let mut earlier: HashSet<&Path> = HashSet::new();
         let mut damage = Vec::new();
         for Entry { node: Node { path, kind, .. }, .. } in &self.entries {
             let mut says = |why: &str| damage.push(Damage { path: RecordPath::new(path), what: "name".into(), why: Some(why.into()) });
-            if path.ancestors().skip(1).any(|above| closed.contains(above)) {
+            if below.contains(path.as_path()) {
                 says("it stands below something that is no folder");
             }
             match kind {
@@ -171,6 +206,8 @@ impl Foreign {
     /// Walks the tar stream; `take` gets each entry, its holes as far as the archive tells them, and its content.
     fn scan(&self, mut take: impl FnMut(Node, Vec<Hole>, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
         let file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        let (mut zeros, mut weight) = (0_u64, 0_u64);
         let mut raw = BufReader::with_capacity(1 << 17, file);
         let packed = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
         let stream: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
@@ -186,6 +223,21 @@ impl Foreign {
             if entry.header().entry_type() != tar::EntryType::XGlobalHeader {
                 let said = header::decode_any(&mut blocks.as_slice()).and_then(|said| said.ok_or_else(|| "no header".into()));
                 let said = said.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+                let stored = if said.sparse.is_some() { entry.size() } else { entry.header().entry_size()? };
+                let whole = said.sparse.as_ref().map_or(entry.size(), |sparse| sparse.size);
+                zeros = zeros.saturating_add(whole.saturating_sub(stored));
+                if zeros > MOST_ZEROS.max(length.saturating_mul(BEST_RATIO)) {
+                    let why =
+                        format!("sparse files with {} GiB of zeros, which would take hours to read: pack it again without --sparse", zeros >> 30);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+                weight += weigh(&said);
+                if weight > HARMLESS.max(length.saturating_mul(HARMLESS_RATIO)) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "names and attributes of absurd size for such a short archive"));
+                }
+                if said.name.len() > LONGEST_NAME || said.name.split(|byte| *byte == b'/').count() > DEEPEST {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a name of absurd length"));
+                }
                 let kind = match said.kind {
                     // The reader has worked sparse ones out.
                     Kind::File { .. } => Kind::File { size: entry.size() },
@@ -241,11 +293,13 @@ impl Foreign {
             }
         }
         // A folder called data inside data is content.
-        let tops: Vec<(PathBuf, PathBuf)> = places
-            .iter()
-            .filter(|(place, _)| !place.ancestors().skip(1).any(|above| places.contains_key(above)))
-            .map(|(place, root)| (place.clone(), (*root).clone()))
-            .collect();
+        let mut tops: Vec<(PathBuf, PathBuf)> = Vec::new();
+        for (place, root) in places {
+            // In their order what is inside of one comes right after it.
+            if tops.last().is_none_or(|(above, _)| !place.starts_with(above)) {
+                tops.push((place, root.clone()));
+            }
+        }
         let says = |why: String| Error::Refused(format!("{}: {why}", self.path.display()));
         if tops.is_empty() {
             let names: Vec<_> = roots.iter().map(|r| r.display().to_string()).collect();
@@ -305,6 +359,17 @@ impl Foreign {
             None => scanned.named("read", &self.path),
         }
     }
+}
+
+/// About how much memory an entry takes.
+fn weigh(said: &header::Described) -> u64 {
+    let link = match &said.kind {
+        Kind::Symlink { target } => target.len(),
+        Kind::Hardlink { target } => target.as_os_str().len(),
+        _ => 0,
+    };
+    let attributes: usize = said.meta.xattrs.iter().map(|(name, value)| 64 + name.len() + value.len()).sum();
+    (512 + 2 * said.name.len() + link + attributes) as u64
 }
 
 /// Keeps the headers that pass by, because the tar reader gives PAX records cut at every newline, and ends a bomb of them, because it
@@ -450,6 +515,82 @@ mod tests {
             let damage = Foreign::open(&path, &|_| ()).unwrap().damage;
             assert!(damage.iter().any(|d| d.why.as_deref().unwrap_or_default().contains(what)), "{names:?}: {damage:?}");
         }
+    }
+
+    fn packed(records: &[(&str, &[u8])], kind: tar::EntryType, size: u64, times: usize) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("odd.tar.gz");
+        let gzip = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::new(6));
+        let mut builder = tar::Builder::new(gzip);
+        for number in 0..times {
+            builder.append_pax_extensions(records.iter().copied()).unwrap();
+            let mut header = tar::Header::new_gnu();
+            header.set_path(format!("data/{number}")).unwrap();
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_size(0);
+            if let Some(gnu) = header.as_gnu_mut().filter(|_| kind == tar::EntryType::GNUSparse) {
+                gnu.set_real_size(size);
+                gnu.sparse[0].set_offset(size);
+                gnu.sparse[0].set_length(0);
+            }
+            header.set_cksum();
+            builder.append(&header, &[][..]).unwrap();
+        }
+        builder.into_inner().unwrap().finish().unwrap();
+        (dir, path)
+    }
+
+    fn refused(at: &Path) -> String {
+        match Foreign::open(at, &|_| ()) {
+            Ok(foreign) => foreign.damage.iter().filter_map(|damage| damage.why.clone()).collect(),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    #[test]
+    fn zeros_that_would_take_hours_to_read_are_refused() {
+        use tar::EntryType::{GNUSparse, Regular};
+        let claims = |size: &str, times: usize| {
+            let (_dir, path) = packed(&[("GNU.sparse.size", size.as_bytes()), ("GNU.sparse.map", b"")], Regular, 0, times);
+            refused(&path)
+        };
+        assert!(claims("17592186044416", 1).contains("16384 GiB of zeros"), "{}", claims("17592186044416", 1));
+        // Each by itself could be.
+        assert!(claims("40000000000000", 1).contains("size that can be"));
+        let (_dir, path) = packed(&[], GNUSparse, 1 << 45, 1);
+        assert!(refused(&path).contains("32768 GiB of zeros"), "{}", refused(&path));
+        assert_eq!(claims("30000000", 2), "");
+    }
+
+    #[test]
+    fn names_and_attributes_that_shrink_too_well_are_refused() {
+        let value = vec![0; 500_000];
+        let (_dir, path) = packed(&[("SCHILY.xattr.user.a", &value)], tar::EntryType::Regular, 0, 10);
+        assert!(refused(&path).contains("absurd size"), "{}", refused(&path));
+        let long = "a/".repeat(100_000);
+        for name in [long.as_str(), &"n".repeat(40_000), &format!("{}x", &long[..10_000])] {
+            let (_dir, path) = packed(&[("path", name.as_bytes())], tar::EntryType::Regular, 0, 1);
+            assert!(refused(&path).contains("a name of absurd length"), "{} {}", name.len(), refused(&path));
+        }
+        // What differs in a number only is honest.
+        let (_dir, path) = packed(&[], tar::EntryType::Regular, 0, 4000);
+        assert_eq!((refused(&path).as_str(), Foreign::open(&path, &|_| ()).unwrap().files()), ("", 4000));
+    }
+
+    #[test]
+    fn what_stands_below_something_is_found_however_deep_it_is() {
+        let below = |names: &[&str]| {
+            let (_dir, path) = tar(names);
+            Foreign::open(&path, &|_| ()).unwrap().damage.len()
+        };
+        // Other names may stand between the two in the order of their bytes.
+        assert_eq!(below(&["a", "a!b", "a.b", "a/b/c", "a-b/c", "b/c", "b/d"]), 1);
+        assert_eq!(below(&["a/b", "a/b/c", "a/b/c/d", "a/bc"]), 2);
+        assert_eq!(below(&["x/a/b/c/d", "x/a/b/c/e", "x/a"]), 2);
     }
 
     #[test]

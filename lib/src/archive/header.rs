@@ -203,13 +203,18 @@ fn time(mtime: Mtime) -> String {
 fn parse_time(text: &str) -> Option<Mtime> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let seconds: i64 = whole.parse().ok()?;
+    // Signs were looked for above; a second one is none of a number.
+    if whole.is_empty() || ![whole, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit())) {
+        return None;
+    }
+    let seconds: i128 = whole.parse().ok()?;
     let nanos: u32 = if fraction.is_empty() { 0 } else { format!("{fraction:0<9}").get(..9)?.parse().ok()? };
-    Some(match (negative, nanos) {
-        (false, nanos) => Mtime { seconds, nanos },
-        (true, 0) => Mtime { seconds: -seconds, nanos: 0 },
-        (true, nanos) => Mtime { seconds: -seconds - 1, nanos: 1_000_000_000 - nanos },
-    })
+    let (seconds, nanos) = match (negative, nanos) {
+        (false, nanos) => (seconds, nanos),
+        (true, 0) => (-seconds, 0),
+        (true, nanos) => (-seconds - 1, 1_000_000_000 - nanos),
+    };
+    Some(Mtime { seconds: seconds.try_into().ok()?, nanos })
 }
 
 /// One entry as its headers describe it: the name still whole, links as they stand.
@@ -404,9 +409,15 @@ mod tests {
 
     #[test]
     fn times_before_1970_keep_their_nanoseconds() {
-        for mtime in [(-1, 500_000_000), (-2, 0), (0, 1), (-1, 999_999_999), (1_700_000_000, 0)] {
+        for mtime in
+            [(-1, 500_000_000), (-2, 0), (0, 1), (-1, 999_999_999), (1_700_000_000, 0), (i64::MIN, 0), (i64::MIN, 1), (i64::MAX, 999_999_999)]
+        {
             let mtime = Mtime { seconds: mtime.0, nanos: mtime.1 };
             assert_eq!(parse_time(&time(mtime)), Some(mtime), "{}", time(mtime));
+        }
+        // One more second, or one more sign, is no time.
+        for wrong in ["9223372036854775808", "-9223372036854775808.1", "--9223372036854775808", "-+1", "1.-5", "1.+5", "", "-", ".5"] {
+            assert_eq!(parse_time(wrong), None, "{wrong}");
         }
     }
 

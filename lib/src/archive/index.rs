@@ -146,6 +146,9 @@ impl Entry {
     /// Whether the stored pieces can be the ones that they are said to be.
     pub(super) fn check_partial(&self, pieces: &[Chunk]) -> Result<(), String> {
         let Some(partial) = &self.partial else { return Ok(()) };
+        if self.node.kind.size().div_ceil(CHUNK as u64) > u64::from(u32::MAX) {
+            return Err(format!("{} bytes, of which the pieces cannot be counted", self.node.kind.size()));
+        }
         let ascending = partial.held.windows(2).all(|pair| pair[0] < pair[1]);
         let fitting = partial.held.iter().zip(pieces).all(|(number, piece)| self.piece_size(u64::from(*number)) == u64::from(piece.size));
         if ascending && fitting && partial.held.len() == pieces.len() { Ok(()) } else { Err("its pieces are not those that it names".into()) }
@@ -208,6 +211,20 @@ impl Index {
             let range = std::mem::replace(&mut entry.chunks, 0..0);
             Ok(Listed { entry, pieces: chunks[range.start as usize..range.end as usize].to_vec() })
         })
+    }
+
+    /// What can be said of an archive's own index before its base is looked at, if it has one: see [`Index::check`].
+    ///
+    /// # Errors
+    /// What is wrong, in one sentence.
+    pub(super) fn check_own(&self) -> Result<(), String> {
+        if self.head.base.is_some() {
+            return Ok(());
+        }
+        if let Some(entry) = self.entries.iter().find(|entry| entry.partial.is_some()) {
+            return Err(format!("{}: some of its pieces in an archive without a base", entry.node.path.display().to_string().escape_debug()));
+        }
+        self.check()
     }
 
     /// Nothing in an index is believed before this: parents that are folders, links that lead back, no name twice. What an entry
@@ -290,10 +307,13 @@ where
             }
             let (own, base) = (path(self.own.peek()), path(self.base.peek()));
             let Some(base_path) = base.filter(|base| own.as_ref().is_none_or(|own| base <= own)) else {
-                let own = self.own.next().transpose()?;
-                return Ok(own.map(|own| self.linked(own)));
+                let Some(own) = self.own.next().transpose()? else { return Ok(None) };
+                return joined(self.linked(own), None).map(Some);
             };
             let Some(mut base) = self.base.next().transpose()? else { continue };
+            if base.entry.partial.is_some() {
+                return Err(format!("{}: only some of its pieces are in the base", base_path.display().to_string().escape_debug()));
+            }
             base.pieces.iter_mut().for_each(|piece| piece.from_base = true);
             if self.below.as_ref().is_some_and(|below| base_path.starts_with(below)) {
                 continue;
@@ -303,7 +323,7 @@ where
                 if own.entry.node.kind != Kind::Dir {
                     self.below = Some(base_path);
                 }
-                return joined(self.linked(own), &base).map(Some);
+                return joined(self.linked(own), Some(&base)).map(Some);
             }
             if self.gone.contains(&base_path) {
                 self.below = Some(base_path);
@@ -327,18 +347,26 @@ where
 }
 
 /// A file of which only some pieces are stored, with the others from its base.
-fn joined(mut own: Listed, base: &Listed) -> Result<Listed, String> {
+fn joined(mut own: Listed, base: Option<&Listed>) -> Result<Listed, String> {
     let Some(partial) = own.entry.partial.take() else { return Ok(own) };
+    let name = own.entry.node.path.display().to_string().escape_debug().to_string();
     let mut held = partial.held.iter().zip(&own.pieces).peekable();
     let count = own.entry.node.kind.size().div_ceil(CHUNK as u64);
     let mut pieces = Vec::new();
     for number in 0..count {
         let piece = match held.next_if(|(at, _)| u64::from(**at) == number) {
             Some((_, piece)) => Some(piece),
-            None => base.pieces.get(number as usize).filter(|piece| u64::from(piece.size) == own.entry.piece_size(number)),
+            None => {
+                let piece = base.and_then(|base| base.pieces.get(number as usize));
+                piece.filter(|piece| u64::from(piece.size) == own.entry.piece_size(number))
+            }
         };
-        let lacking = || format!("{}: neither it nor its base holds piece {number}", own.entry.node.path.display().to_string().escape_debug());
+        let lacking = || format!("{name}: neither it nor its base holds piece {number}");
         pieces.push(*piece.ok_or_else(lacking)?);
+    }
+    // What is put together with the base is read as a whole, to be held against its digest. This is not.
+    if pieces.iter().all(|piece| !piece.from_base) && own.entry.digest != Some(partial.digest) {
+        return Err(format!("{name}: all of its pieces are not the whole"));
     }
     own.pieces = pieces;
     Ok(own)
@@ -398,7 +426,7 @@ mod tests {
         let mut reader = toc::Reader::new(json, 9000)?;
         let head = reader.head().cloned().ok_or("no head")?;
         let index = Index::collect(head, std::iter::from_fn(|| reader.next().transpose()))?;
-        index.check().map(|()| index)
+        index.check_own().map(|()| index)
     }
 
     fn read_head(json: &[u8]) -> Result<Option<Head>, String> {
@@ -466,6 +494,88 @@ mod tests {
         wrong(&|i| i.entries[2].digest = None, "no digest");
         wrong(&|i| drop(i.entries.remove(0)), "its folder does not stand before it");
         wrong(&|i| i.head.top = "..".into(), "top folder");
+    }
+
+    /// A differential index that holds the last piece of `data/big`.
+    fn differential() -> Index {
+        let mut index = sample();
+        index.head.base = Some(Base::default());
+        index.entries.truncate(3);
+        index.chunks = vec![Chunk { offset: 2000, end: 9000, ..index.chunks[1] }];
+        index.entries[2].chunks = 0..1;
+        index.entries[2].partial = Some(Box::new(Partial { held: vec![1], digest: digest::of(b"y"), stored: 10 }));
+        index
+    }
+
+    fn completed(own: Index, base: Index) -> Result<Index, String> {
+        let head = own.head.clone();
+        let whole = Completed::new(&head, own.into_listed(), base.into_listed());
+        Index::collect(head.clone(), whole).and_then(|index| index.check().map(|()| index))
+    }
+
+    #[test]
+    fn a_differential_index_and_its_base_are_the_whole_or_nothing() {
+        assert_eq!(read(json(&differential()).as_bytes()).unwrap(), differential());
+        let whole = completed(differential(), sample()).unwrap();
+        let pieces: Vec<_> = whole.pieces(&whole.entries[2]).iter().map(|piece| (piece.from_base, piece.size as usize)).collect();
+        assert_eq!((pieces, whole.entries.len()), (vec![(true, CHUNK), (false, 10)], 7));
+        let wrong = |change: &dyn Fn(&mut Index, &mut Index), why: &str| {
+            let (mut own, mut base) = (differential(), sample());
+            change(&mut own, &mut base);
+            let said = completed(own, base).unwrap_err();
+            assert!(said.contains(why), "{said} does not say: {why}");
+        };
+        wrong(&|_, base| drop(base.entries.remove(2)), "neither it nor its base holds piece 0");
+        wrong(&|_, base| base.chunks[0].size = 5, "neither it nor its base holds piece 0");
+        wrong(&|_, base| *base = differential(), "only some of its pieces are in the base");
+        let all = |own: &mut Index| {
+            own.chunks = sample().chunks[..2].to_vec();
+            own.entries[2].chunks = 0..2;
+            own.entries[2].partial = Some(Box::new(Partial { held: vec![0, 1], digest: digest::of(b"y"), stored: CHUNK as u64 + 10 }));
+        };
+        wrong(&|own, _| all(own), "all of its pieces are not the whole");
+        // One of which nothing has changed.
+        let mut none = differential();
+        (none.entries, none.chunks) = (Vec::new(), Vec::new());
+        assert_eq!(read(json(&none).as_bytes()).unwrap(), none);
+        assert_eq!(completed(none, sample()).unwrap().entries.len(), 7);
+        let mut alone = differential();
+        alone.head.base = None;
+        assert!(read(json(&alone).as_bytes()).unwrap_err().contains("without a base"));
+    }
+
+    #[test]
+    fn more_entries_than_there_can_be_headers_are_refused() {
+        let mut index = sample();
+        let file = index.entries[4].clone();
+        for number in 0..3000 {
+            let mut more = file.clone();
+            more.node.path = format!("data/more-{number}").into();
+            index.entries.push(more);
+        }
+        assert!(read(json(&index).as_bytes()).unwrap_err().contains("cannot come out of 9000 bytes"));
+        index.entries.truncate(2000);
+        assert!(read(json(&index).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn what_no_system_could_make_is_refused() {
+        let with = |change: &dyn Fn(&mut Index)| {
+            let mut index = sample();
+            change(&mut index);
+            read(json(&index).as_bytes()).unwrap_err()
+        };
+        for target in [&b""[..], b"a\0b", b"\xff\0"] {
+            let said = with(&|i| i.entries[6].node.kind = Kind::Symlink { target: OsString::from_vec(target.to_vec()) });
+            assert!(said.contains("no system could make"), "{said}");
+        }
+        let twice = with(&|i| i.entries[2].node.meta.xattrs = vec![(b"user.\xff".to_vec(), Vec::new()); 2]);
+        assert!(twice.contains("there twice"), "{twice}");
+        let absurd = |i: &mut Index| {
+            *i = differential();
+            i.entries[2].node.kind = Kind::File { size: u64::MAX };
+        };
+        assert!(with(&absurd).contains("cannot be counted"));
     }
 
     #[test]

@@ -112,9 +112,7 @@ impl Archive {
         let mut listing = self.own_listing()?;
         let head = listing.head().ok_or_else(|| self.damaged("it names no snapshot"))?.clone();
         let index = Index::collect(head, &mut listing).map_err(|why| self.damaged(&why))?;
-        if index.head.base.is_none() {
-            index.check().map_err(|why| self.damaged(&why))?;
-        }
+        index.check_own().map_err(|why| self.damaged(&why))?;
         Ok((index, listing.digest()))
     }
 
@@ -151,7 +149,12 @@ impl Archive {
         let own = own.expecting(sha256_toc);
         Ok(match &head.base {
             None => Box::new(own),
-            Some(base) => Box::new(Completed::new(&head, own, self.open_base(base)?.own_listing()?.expecting(&base.sha256_toc))),
+            Some(base) => {
+                let full = self.open_base(base)?;
+                let listing = full.own_listing()?;
+                full.check_full(listing.head(), base)?;
+                Box::new(Completed::new(&head, own, listing.expecting(&base.sha256_toc)))
+            }
         })
     }
 
@@ -182,12 +185,21 @@ impl Archive {
     fn expecting(&self, base: &Base) -> Result<(Index, Digest)> {
         let (index, digest) = self.index()?;
         if digest.to_string() == base.sha256_toc {
+            self.check_full(Some(&index.head), base)?;
             return Ok((index, digest));
         }
         Err(Error::archive(
             &self.path,
             format!("it is not the base {} that the differential archive was made from: its index is another one", base.id),
         ))
+    }
+
+    /// What another one completes must be whole by itself.
+    fn check_full(&self, head: Option<&Head>, base: &Base) -> Result<()> {
+        if head.is_some_and(|head| head.base.is_none()) {
+            return Ok(());
+        }
+        Err(Error::archive(&self.path, format!("it is differential itself and cannot be the base {} of another one", base.id)))
     }
 
     /// The base of this differential archive, wherever in the same store it is.
@@ -252,7 +264,17 @@ impl Archive {
         }
     }
 
-    /// Reads the bytes of the file from `start` to `end`; both come from a checked index.
+    /// A piece as it is stored, and some of what follows it up to the next one: an index can say that the next one is far away.
+    pub(super) fn packed(&self, chunk: &Chunk) -> Result<Vec<u8>> {
+        disk::read_at(&self.file, &self.path, chunk.offset, self.reach(chunk))
+    }
+
+    /// How many bytes of the file a piece can take.
+    fn reach(&self, chunk: &Chunk) -> usize {
+        (chunk.end - chunk.offset).min(longest_member(u64::from(chunk.size))) as usize
+    }
+
+    /// Reads the bytes of the file from `start` to `end`; both come from a checked index, and lie near each other.
     pub(super) fn region(&self, start: u64, end: u64) -> Result<Vec<u8>> {
         disk::read_at(&self.file, &self.path, start, (end - start) as usize)
     }
@@ -286,7 +308,7 @@ impl Pieces<'_> {
     /// As [`Archive::content`].
     pub(super) fn read(&mut self, chunk: &Chunk, entry: &Entry) -> Result<&[u8]> {
         let archive = self.archive.holding(chunk);
-        self.packed.resize((chunk.end - chunk.offset) as usize, 0);
+        self.packed.resize(archive.reach(chunk), 0);
         archive.file.read_exact_at(&mut self.packed, chunk.offset).named("read", &archive.path)?;
         let whole = self.unpacker.unpack(&self.packed, chunk.size as usize, &mut self.piece);
         if whole.is_none() || digest::of(&self.piece) != chunk.digest {
@@ -294,6 +316,11 @@ impl Pieces<'_> {
         }
         Ok(&self.piece)
     }
+}
+
+/// No packer makes more than this out of so many bytes.
+pub(super) fn longest_member(size: u64) -> u64 {
+    size.saturating_mul(2).saturating_add(64 << 10)
 }
 
 /// Where the base of the differential archive at `path` is: in the same folder, or wherever in the same store, of which that folder may be

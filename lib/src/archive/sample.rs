@@ -41,7 +41,7 @@ impl Archive {
             let (mut unpacker, mut piece) = (Unpacker::new(), Vec::new());
             while let Some(number) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let chunk = index.chunks[*number];
-                let packed = self.holding(&chunk).region(chunk.offset, chunk.end)?;
+                let packed = self.holding(&chunk).packed(&chunk)?;
                 let (what, why) = match unpacker.unpack(&packed, chunk.size as usize, &mut piece) {
                     Some(_) if digest::of(&piece) == chunk.digest => ("", ""),
                     Some(_) => ("digest", "holds other bytes than were captured"),

@@ -25,8 +25,18 @@ const LARGEST_CHUNK: u64 = 64 << 20;
 /// Deflate cannot shrink more than this, so a chunk that claims to is a lie.
 const BEST_RATIO: u64 = 1032;
 
-/// The longest single value, such as a head that names many sockets.
-const LONGEST_VALUE: usize = 64 << 20;
+/// No header shrinks to less, since each has a name and a checksum of its own: those of sixty thousand names of one file take 17 bytes
+/// each. What is not there is not held in memory either.
+const SHORTEST_HEADER: u64 = 4;
+
+/// So many entries harm nobody, wherever they are said to be.
+const HARMLESS_ENTRIES: u64 = if cfg!(test) { 1000 } else { 100_000 };
+
+/// The longest head, which may name many files that are gone.
+pub(super) const LONGEST_HEAD: usize = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+
+/// The longest entry: a hundred thousand holes are three million bytes.
+const LONGEST_ENTRY: usize = 16 << 20;
 
 /// Pieces of files that are not stored whole lie in this folder of the archive. No captured path can be in it, and somebody who
 /// unpacks a differential archive over a full one gets no half file under the name of a whole one.
@@ -279,6 +289,8 @@ pub(super) struct Reader<R> {
     head: Option<Head>,
     /// Where the index begins in the archive: every piece lies before it.
     end: u64,
+    /// Entries so far.
+    count: u64,
     /// Read ahead: where a piece ends is known when the next one begins.
     ready: VecDeque<Listed>,
     /// How many of `ready` are complete.
@@ -323,10 +335,10 @@ impl<R: Read> Reader<R> {
             check_plain(Path::new(&head.top)).map_err(|why| format!("top folder: {why}"))?;
         }
         if !over && json.skip(b']')? {
-            json.rest()?;
+            json.close()?;
             over = true;
         }
-        Ok(Reader { json, head, end, ready: VecDeque::new(), complete: 0, over, names: HashMap::new() })
+        Ok(Reader { json, head, end, count: 0, ready: VecDeque::new(), complete: 0, over, names: HashMap::new() })
     }
 
     /// The snapshot; `None` in an index that another tool wrote.
@@ -378,6 +390,10 @@ impl<R: Read> Reader<R> {
 
     /// Reads one entry with its further pieces.
     fn read_entry(&mut self) -> Result<(), String> {
+        self.count += 1;
+        if self.count > HARMLESS_ENTRIES && self.count > self.end / SHORTEST_HEADER {
+            return Err(format!("the headers of {} entries cannot come out of {} bytes", self.count, self.end));
+        }
         let head = self.head.as_ref().ok_or("the index names no snapshot")?;
         let names = &mut self.names;
         let mut listed = self.json.toc(|toc| {
@@ -397,7 +413,7 @@ impl<R: Read> Reader<R> {
         loop {
             if !self.json.skip(b',')? {
                 self.json.expect(b']')?;
-                self.json.rest()?;
+                self.json.close()?;
                 self.over = true;
                 break;
             }
@@ -464,7 +480,13 @@ fn entry(toc: &Toc<'_>, top: &str, names: &mut HashMap<String, Arc<str>>) -> Res
     let kind = match &*toc.kind {
         "reg" => Kind::File { size: partial.map_or(toc.size, |partial| partial.size) },
         "dir" => Kind::Dir,
-        "symlink" => Kind::Symlink { target: link.unwrap_or_else(|| toc.link_name.as_ref().into()) },
+        "symlink" => {
+            let target = link.unwrap_or_else(|| toc.link_name.as_ref().into());
+            if target.is_empty() || target.as_bytes().contains(&0) {
+                return Err("a link that no system could make".into());
+            }
+            Kind::Symlink { target }
+        }
         "hardlink" => Kind::Hardlink { target: link.map_or_else(|| below(&toc.link_name), |l| Ok(l.into()))? },
         "fifo" => Kind::Fifo,
         "char" => Kind::Char { major: toc.dev_major, minor: toc.dev_minor },
@@ -488,6 +510,9 @@ fn entry(toc: &Toc<'_>, top: &str, names: &mut HashMap<String, Arc<str>>) -> Res
             xattrs.push((bytes(name)?, bytes(value)?));
         }
         xattrs.sort_unstable();
+        if xattrs.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Err("an attribute that is there twice".into());
+        }
     }
     let holes = own.map(|own| own.holes.clone()).unwrap_or_default();
     check_holes(&holes, kind.size())?;
@@ -566,7 +591,7 @@ struct Json<R> {
 
 impl<R: Read> Json<R> {
     /// Brings more into the window; false at the end.
-    fn more(&mut self) -> Result<bool, String> {
+    fn more(&mut self, longest: usize) -> Result<bool, String> {
         const WINDOW: usize = 256 << 10;
         if self.ended {
             return Ok(false);
@@ -574,8 +599,8 @@ impl<R: Read> Json<R> {
         self.buffer.drain(..self.at);
         self.at = 0;
         let had = self.buffer.len();
-        if had > LONGEST_VALUE {
-            return Err(format!("a value of more than {} MiB", LONGEST_VALUE >> 20));
+        if had > longest {
+            return Err(format!("a value of more than {} MiB", longest >> 20));
         }
         let want = WINDOW.max(had);
         (&mut self.from).take(want as u64).read_to_end(&mut self.buffer).map_err(|e| e.to_string())?;
@@ -592,7 +617,7 @@ impl<R: Read> Json<R> {
                 }
                 self.at += 1;
             }
-            if !self.more()? {
+            if !self.more(0)? {
                 return Ok(None);
             }
         }
@@ -609,8 +634,8 @@ impl<R: Read> Json<R> {
         if self.skip(byte)? { Ok(()) } else { Err(format!("'{}' is missing in its JSON", byte as char)) }
     }
 
-    /// The rest of an object of which some values were read; nothing in it is ours.
-    fn rest(&mut self) -> Result<(), String> {
+    /// Passes over what follows the entries, up to the end of the whole.
+    fn close(&mut self) -> Result<(), String> {
         while self.skip(b',')? {
             let _: String = self.value()?;
             self.expect(b':')?;
@@ -631,7 +656,7 @@ impl<R: Read> Json<R> {
                 Some(Err(e)) if !e.is_eof() => return Err(e.to_string()),
                 _ => {}
             }
-            if !self.more()? {
+            if !self.more(LONGEST_ENTRY)? {
                 return Err("its JSON is cut off".into());
             }
         }
@@ -648,7 +673,7 @@ impl<R: Read> Json<R> {
                 Some(Err(e)) if !e.is_eof() => return Err(e.to_string()),
                 _ => {}
             }
-            if !self.more()? {
+            if !self.more(LONGEST_HEAD)? {
                 return Err("its JSON is cut off".into());
             }
         }

@@ -2,6 +2,7 @@
 
 use super::index::{Entry, Index};
 use super::member::Unpacker;
+use super::read::longest_member;
 use super::{Archive, header, on_all_cores};
 use crate::digest::{self, Hasher};
 use crate::error::{Error, Result};
@@ -101,6 +102,17 @@ fn damaged(path: &Path, what: &str, why: impl Into<Option<String>>) -> Damage {
     Damage { path: RecordPath::new(path), what: what.into(), why: why.into() }
 }
 
+/// What stands between two contents.
+struct Gap<'a> {
+    /// Its beginning, or nothing of it.
+    known: &'a [u8],
+    /// Where it begins and ends in the archive.
+    at: u64,
+    end: u64,
+    /// How many zeros fill the last block of the content before it.
+    padding: usize,
+}
+
 struct Checker<'a> {
     archive: &'a Archive,
     index: &'a Index,
@@ -114,9 +126,8 @@ impl Checker<'_> {
     /// The headers before the first content.
     fn beginning(&mut self) -> Result<Vec<Damage>> {
         let end = self.index.chunks.first().map_or(self.archive.end(), |first| first.offset);
-        let packed = self.archive.region(0, end)?;
         let mut damage = Vec::new();
-        self.gap(&packed, 0, 0, &mut damage);
+        self.gap(Gap { known: &[], at: 0, end, padding: 0 }, 0, &mut damage)?;
         Ok(damage)
     }
 
@@ -130,7 +141,7 @@ impl Checker<'_> {
         let last = entry.chunks.end as usize - 1;
         for number in part.start as usize..part.end as usize {
             let chunk = self.index.chunks[number];
-            let packed = self.archive.region(chunk.offset, chunk.end)?;
+            let packed = self.archive.packed(&chunk)?;
             let used = self.unpacker.unpack(&packed, chunk.size as usize, &mut self.piece);
             match used {
                 None => damage.push(damaged(path, "member", format!("the piece at byte {} cannot be inflated", chunk.offset))),
@@ -143,13 +154,12 @@ impl Checker<'_> {
                 whole.update(&self.piece);
             }
             progress(u64::from(chunk.size));
-            let rest = used.and_then(|used| packed.get(used..)).unwrap_or_default();
+            let Some(used) = used else { continue };
+            let gap = Gap { known: &packed[used..], at: chunk.offset + used as u64, end: chunk.end, padding: header::padding(entry.stored()) };
             if number == last {
-                if used.is_some() {
-                    self.gap(rest, at + 1, header::padding(entry.stored()), &mut damage);
-                }
-            } else if !rest.is_empty() {
-                damage.push(damaged(path, "member", format!("{} bytes that belong to nothing after byte {}", rest.len(), chunk.offset)));
+                self.gap(gap, at + 1, &mut damage)?;
+            } else if gap.at < gap.end {
+                damage.push(damaged(path, "member", format!("{} bytes that belong to nothing after byte {}", gap.end - gap.at, chunk.offset)));
             }
         }
         let sum = if several { Some(whole.finish()) } else { (entry.chunks.len() == 1).then_some(self.index.chunks[last].digest) };
@@ -161,28 +171,35 @@ impl Checker<'_> {
     }
 
     /// The headers between two contents must describe the entries from `first` on, up to and with the next that has content.
-    fn gap(&mut self, packed: &[u8], first: usize, padding: usize, damage: &mut Vec<Damage>) {
+    fn gap(&mut self, gap: Gap<'_>, first: usize, damage: &mut Vec<Damage>) -> Result<()> {
         let expected = self.index.entries.get(first..).unwrap_or_default();
         let count = expected.iter().position(|e| !e.chunks.is_empty()).map_or(expected.len(), |at| at + 1);
         let expected = &expected[..count];
         let before = first.checked_sub(1).and_then(|at| self.index.entries.get(at)).map_or(Path::new("<stream>"), |e| e.node.path.as_path());
         let place = expected.first().map_or(before, |e| e.node.path.as_path()).to_owned();
         let place = if place.as_os_str().is_empty() { Path::new("<stream>").to_owned() } else { place };
-        if packed.is_empty() && padding == 0 && expected.is_empty() {
-            return;
+        let Gap { known: mut packed, mut at, end, mut padding } = gap;
+        if at == end && padding == 0 && expected.is_empty() {
+            return Ok(());
         }
         // Many headers are several members, each of a size that no memory minds: a bomb ends here.
         let limit = padding + header::TOGETHER + 2 * header::LONGEST;
-        let (mut packed, mut padding, mut expected) = (packed, padding, expected.iter());
+        let longest = longest_member(limit as u64);
+        let mut expected = expected.iter();
+        let mut read;
         loop {
+            if at + (packed.len() as u64) < end && (packed.len() as u64) < longest {
+                read = self.archive.region(at, end.min(at + 2 * longest))?;
+                packed = &read;
+            }
             let Some(used) = self.unpacker.unpack_any(packed, limit, &mut self.headers) else {
                 damage.push(damaged(&place, "header", "the headers here cannot be inflated".to_owned()));
-                return;
+                return Ok(());
             };
-            packed = &packed[used..];
+            (packed, at) = (&packed[used..], at + used as u64);
             let Some((_, mut blocks)) = self.headers.split_at_checked(padding).filter(|(zeros, _)| zeros.iter().all(|byte| *byte == 0)) else {
                 damage.push(damaged(&place, "header", "the padding before the headers is not empty".to_owned()));
-                return;
+                return Ok(());
             };
             padding = 0;
             while !blocks.is_empty() {
@@ -194,22 +211,23 @@ impl Checker<'_> {
                     }
                     (Ok(Some(said)), None) => {
                         damage.push(damaged(&place, "header", format!("'{}' is not in the index", said.name.escape_ascii())));
-                        return;
+                        return Ok(());
                     }
                     (Err(why), entry) => {
                         damage.push(damaged(entry.map_or(&place, |entry| &entry.node.path), "header", why));
-                        return;
+                        return Ok(());
                     }
                     (Ok(None), _) => break,
                 }
             }
-            if packed.is_empty() {
+            if at == end {
                 break;
             }
         }
         if let Some(entry) = expected.next() {
             damage.push(damaged(&entry.node.path, "header", "it stands in the index only".to_owned()));
         }
+        Ok(())
     }
 
     /// What a header says otherwise than the index, in one sentence.

@@ -12,7 +12,7 @@ pub use beside::Previous;
 
 use super::index::{Chunk, Entry, Head, Listed};
 use super::member::{Packer, Unpacker};
-use super::{Archive, LEVEL, ZEROS, footer};
+use super::{Archive, LEVEL, ZEROS, footer, toc};
 use crate::digest;
 use crate::disk;
 use crate::error::{Error, Named, Result};
@@ -124,7 +124,8 @@ impl Written {
     }
 }
 
-/// Writes an archive of `source` to the empty file `to`; `None` if it would have grown beyond its limit. `progress` is told the bytes
+/// Writes an archive of `source` to the empty file `to`; `None` if it would have grown beyond its limit, or if more is gone since its
+/// base than can be listed. `progress` is told the bytes
 /// read; `stop` ends the work early. Nothing is flushed to the medium yet.
 ///
 /// # Errors
@@ -194,6 +195,10 @@ pub fn write(
     head.absent = absent.iter().map(|path| path.display().to_string()).collect();
     head.sockets = sockets.iter().map(|path| path.display().to_string()).collect();
     head.gone = gone.iter().map(RecordPath::new).collect();
+    // A head that names so much that is gone would not be read again.
+    if head.base.is_some() && toc::beginning(&head).len() > toc::LONGEST_HEAD {
+        return Ok(None);
+    }
     // Of many small changes the index is the larger part.
     let Some((archive_bytes, sha256_toc, proof)) = writer.finish(&head)? else { return Ok(None) };
     Ok(Some(Written { head, archive_bytes, sha256_toc, vanished, sockets, proof }))
@@ -321,7 +326,7 @@ impl Worker<'_> {
     fn again(&mut self, chunk: &Chunk, path: &Path, at: u64) -> Result<Vec<u8>> {
         let Some(from) = self.from.map(|archive| archive.holding(chunk)) else { return Err(Error::Other("no archive from before".into())) };
         // A sector that cannot be read any more is as good as one that reads wrong.
-        let mut member = from.region(chunk.offset, chunk.end).unwrap_or_default();
+        let mut member = from.packed(chunk).unwrap_or_default();
         let used = self.unpacker.unpack(&member, chunk.size as usize, &mut self.again);
         if let Some(used) = used.filter(|_| digest::of(&self.again) == chunk.digest) {
             member.truncate(used);
@@ -470,7 +475,7 @@ impl<'a> Writer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::{FORMAT, Index};
+    use crate::archive::{Base, FORMAT, Index};
     use crate::scope::{Attributes, Patterns, Walker};
     use std::fs;
 
@@ -493,6 +498,53 @@ mod tests {
         let damage = archive.verify(&index, true, &|_| ()).unwrap();
         assert!(damage.is_empty(), "{damage:?}");
         (folder, archive, index)
+    }
+
+    #[test]
+    fn attributes_that_would_not_be_read_again_are_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        let attempt = |length: usize| {
+            let mut file = tempfile::tempfile().unwrap();
+            let skip = Patterns::new::<&str>(&[]).unwrap();
+            let walker = Walker::new(dir.path(), &["data".into()], &skip, Attributes::NotOfFiles).unwrap().map(|step| {
+                let mut step = step?;
+                if let Step::Found(found) = &mut step {
+                    found.node.meta.xattrs = vec![(b"user.a".to_vec(), vec![0; length])];
+                }
+                Ok(step)
+            });
+            let head = Head { format: FORMAT, top: "top".into(), ..Head::default() };
+            let source = Source { base: dir.path(), walker: Box::new(walker), how: Box::new(|_| Ok(How::AsItIs)), previous: None };
+            write(&mut file, Path::new("a"), head, source, Options::default(), &|_| (), &AtomicBool::new(false)).map(|_| ())
+        };
+        attempt(1_000_000).unwrap();
+        assert!(attempt(1 << 20).unwrap_err().to_string().contains("more than 1024 KiB of attributes"));
+    }
+
+    #[test]
+    fn a_differential_archive_that_would_name_too_much_that_is_gone_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        let name = |number: usize| dir.path().join(format!("data/{number}-{}", "n".repeat(200)));
+        (0..400).for_each(|number| fs::write(name(number), "").unwrap());
+        let (_folder, archive, index) = written(dir.path(), || ());
+        let (_, digest) = archive.index().unwrap();
+        let again = || {
+            let mut file = tempfile::tempfile().unwrap();
+            let base = Base { id: "b".into(), file: "a.tar.gz".into(), sha256_toc: digest.to_string() };
+            let head = Head { base: Some(base), ..index.head.clone() };
+            let skip = Patterns::new::<&str>(&[]).unwrap();
+            let walker = Walker::new(dir.path(), &["data".into()], &skip, Attributes::NotOfFiles).unwrap();
+            let previous = Previous { archive: &archive, sha256_toc: digest.to_string(), began_ns: None, differential: true, rehash: false };
+            let source = Source { base: dir.path(), walker: Box::new(walker), how: Box::new(|_| Ok(How::AsItIs)), previous: Some(previous) };
+            let written = write(&mut file, Path::new("b"), head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
+            written.map(|written| written.head.gone.len())
+        };
+        (0..100).for_each(|number| fs::remove_file(name(number)).unwrap());
+        assert_eq!(again(), Some(100));
+        (100..399).for_each(|number| fs::remove_file(name(number)).unwrap());
+        assert_eq!(again(), None);
     }
 
     #[test]

@@ -109,7 +109,11 @@ fn carry_out(
     let is = compare::read_back(into, index, &tops, progress)?;
     excuse(&mut was, &is, lost, &mut found.warnings);
     // An archive need not list the folders that its entries lie in; ours alone is never walked.
-    let unlisted: BTreeSet<&Path> = index.entries.iter().flat_map(|entry| entry.node.path.ancestors().skip(1)).collect();
+    let mut unlisted: BTreeSet<&Path> = BTreeSet::new();
+    for entry in &index.entries {
+        // Where one is known, those above it are too.
+        entry.node.path.ancestors().skip(1).take_while(|above| unlisted.insert(above)).for_each(drop);
+    }
     let differences = plan::compare("", &was, &is, |path| path.starts_with(OURS)).differences;
     let real = differences.iter().filter(|d| !(d.what == "created" && unlisted.contains(d.path.to_path().as_path())));
     found.damage.extend(real.map(|d| damage(&d.path, in_words(d))));

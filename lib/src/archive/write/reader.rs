@@ -517,7 +517,14 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         if self.pending.len() >= header::TOGETHER {
             self.headers()?;
         }
+        let before = self.pending.len();
         header::encode(self.top, &entry.stored_node(), &mut self.pending);
+        // Who reads them takes more for an attack.
+        if self.pending.len() - before > header::LONGEST {
+            let full = self.base.join(&entry.node.path);
+            let said = format!("{} has more than {} KiB of attributes, which no archive can hold", full.display(), header::LONGEST >> 10);
+            return Err(Error::Other(format!("{said}: remove them, or exclude it in eco.toml")));
+        }
         self.flow.send(Event::Entry(Box::new(entry)))
     }
 
