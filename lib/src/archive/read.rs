@@ -296,13 +296,16 @@ pub(super) fn longest_member(size: u64) -> u64 {
     size.saturating_mul(2).saturating_add(64 << 10)
 }
 
-/// Whether the base of the differential archive at `path` is there: in the same folder, or in one beside that.
+/// Whether the base of the differential archive at `path` is there: in the same folder, or wherever else archives of the same store
+/// are, of which either may be the store itself.
 pub fn find_base(path: &Path, base: &Base) -> Option<PathBuf> {
     let folder = disk::parent(path);
-    let beside = std::fs::read_dir(folder.join("..")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let above = folder.join("..");
+    let below = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     // A name from an archive is joined to a path: it must be nothing but a name.
     let name = Path::new(&base.file).file_name().filter(|name| *name == base.file.as_str())?;
-    std::iter::once(folder.to_owned()).chain(beside).map(|folder| folder.join(name)).find(|path| path.is_file())
+    let near = std::iter::once(folder.to_owned()).chain(below(&above)).chain([above.clone()]);
+    near.chain(below(folder)).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// What is said of a differential archive whose base is gone.
