@@ -500,3 +500,19 @@ fn a_base_is_found_wherever_in_the_store_either_of_the_two_is() {
     fs::remove_file(full).unwrap();
     verify(&at_top(&differential)).exits(1);
 }
+
+#[test]
+fn a_large_file_of_which_only_the_permissions_changed_is_in_a_differential_archive_that_is_whole() {
+    let world = World::new();
+    world.write("config/c", "x").write("data/before", "x").write("data/large", noise((2 << 20) + 3, 1)).write("data/later", "y");
+    world.run("eco-snap").exits(0);
+    fs::set_permissions(world.path("data/large"), fs::Permissions::from_mode(0o600)).unwrap();
+    // What stands before it and after it in the archive, too.
+    world.write("data/before", "xx").write("data/later", "yyy");
+    let ran = world.run("eco-snap").arg("--differential").exits(0);
+    assert_eq!(ran.only()["mode"], "differential", "{ran}");
+    world.run("eco-verify").arg("latest").exits(0);
+    let out = world.folder().join("out");
+    world.run("eco-restore").arg("latest").arg("--target").arg(&out).exits(0);
+    world.tree("data").same_as(&Tree::of(&out.join("data")));
+}

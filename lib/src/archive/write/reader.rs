@@ -429,7 +429,10 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
                 None => return self.rewind(before_this),
             }
         }
-        self.pending.resize(header::padding(stored), 0);
+        // Where nothing is stored, its own header still waits.
+        if stored > 0 {
+            self.pending.resize(header::padding(stored), 0);
+        }
         self.count(&kind);
         Ok(Attempt::Done)
     }
