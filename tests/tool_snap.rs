@@ -1,7 +1,7 @@
 //! eco-snap: what it captures, what it calls good, what it refuses, and what is left of it when it is interrupted.
 
 use crate::harness::{Tree, World};
-use crate::reference_readers::{is_root, text};
+use crate::reference_readers::{is_root, noise, text};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -477,4 +477,42 @@ fn a_signal_while_the_service_is_asked_to_hold_still_lets_it_go_on() {
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.code() == Some(3) && done.stdout.is_empty() && said.contains("interrupted by a signal; [snapshot] after was run"), "{said}");
     assert_eq!(world.read("heard"), "hold\nrelease\n");
+}
+
+#[test]
+fn a_base_is_found_wherever_in_the_store_either_of_the_two_is() {
+    let world = World::new();
+    world.write("config/c", "x").write("data/x", noise(100_000, 1));
+    let full = PathBuf::from(world.run("eco-snap").exits(0).only()["path"].as_str().unwrap());
+    world.write("data/y", "y");
+    let taken = world.run("eco-snap").arg("--differential").exits(0).only();
+    assert_eq!(taken["mode"], "differential", "{taken}");
+    let differential = PathBuf::from(taken["path"].as_str().unwrap());
+    let at_top = |archive: &Path| world.store().join(archive.file_name().unwrap());
+    let verify = |archive: &Path| world.run("eco-verify").arg(archive);
+    verify(&differential).exits(0);
+    fs::rename(&full, at_top(&full)).unwrap();
+    verify(&differential).exits(0);
+    fs::rename(&differential, at_top(&differential)).unwrap();
+    verify(&at_top(&differential)).exits(0);
+    fs::rename(at_top(&full), &full).unwrap();
+    verify(&at_top(&differential)).exits(0);
+    fs::remove_file(full).unwrap();
+    verify(&at_top(&differential)).exits(1);
+}
+
+#[test]
+fn a_large_file_of_which_only_the_permissions_changed_is_in_a_differential_archive_that_is_whole() {
+    let world = World::new();
+    world.write("config/c", "x").write("data/before", "x").write("data/large", noise((2 << 20) + 3, 1)).write("data/later", "y");
+    world.run("eco-snap").exits(0);
+    fs::set_permissions(world.path("data/large"), fs::Permissions::from_mode(0o600)).unwrap();
+    // What stands before it and after it in the archive, too.
+    world.write("data/before", "xx").write("data/later", "yyy");
+    let ran = world.run("eco-snap").arg("--differential").exits(0);
+    assert_eq!(ran.only()["mode"], "differential", "{ran}");
+    world.run("eco-verify").arg("latest").exits(0);
+    let out = world.folder().join("out");
+    world.run("eco-restore").arg("latest").arg("--target").arg(&out).exits(0);
+    world.tree("data").same_as(&Tree::of(&out.join("data")));
 }

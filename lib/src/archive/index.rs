@@ -63,7 +63,7 @@ pub struct Head {
 pub struct Base {
     /// Its id.
     pub id: String,
-    /// Its archive's file name, in the same folder or in one beside it.
+    /// Its archive's file name: it is in the same store.
     pub file: String,
     /// SHA-256 of its index.
     pub sha256_toc: String,
