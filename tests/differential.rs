@@ -1154,9 +1154,9 @@ fn whatever_happens_to_a_tree_is_what_a_differential_one_restores() {
         for number in 0..30 {
             world.write(format!("data/{}/{}/{number}", number % 3, number % 4), noise(number * 50, number as u64));
         }
-        let mut roll = dice(seed);
+        let mut dice = Dice::new(seed);
         for _ in 0..60 {
-            happens(&world, &mut roll);
+            happens(&world, &mut dice);
         }
         let base = full(&world);
         if seed % 2 == 0 {
@@ -1164,7 +1164,7 @@ fn whatever_happens_to_a_tree_is_what_a_differential_one_restores() {
         }
         for round in 0..6 {
             for _ in 0..10 {
-                happens(&world, &mut roll);
+                happens(&world, &mut dice);
             }
             let taken = differential(&world);
             let differences = original(&world).differences(&restored(&world, id(&taken)).roots());
