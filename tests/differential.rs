@@ -1112,30 +1112,30 @@ fn large(parts: &mut Parts) -> &mut Value {
 }
 
 /// A few things that can happen to a tree, whatever is there.
-fn happens(world: &World, roll: &mut impl FnMut(usize) -> usize) {
+fn happens(world: &World, dice: &mut Dice) {
     let all: Vec<PathBuf> = original(world).names().into_iter().filter(|name| name.components().count() > 1).collect();
-    let mut any = || world.path(&all[roll(all.len())]);
+    let mut any = || world.path(&all[dice.roll(all.len())]);
     let (one, other) = (any(), any());
-    let fresh = one.parent().unwrap().join(["a", "m", "z"][roll(3)].to_owned() + &roll(40).to_string());
-    let other_place = other.parent().unwrap().join(["b", "n", "y"][roll(3)].to_owned() + &roll(40).to_string());
+    let fresh = one.parent().unwrap().join(["a", "m", "z"][dice.roll(3)].to_owned() + &dice.roll(40).to_string());
+    let other_place = other.parent().unwrap().join(["b", "n", "y"][dice.roll(3)].to_owned() + &dice.roll(40).to_string());
     let is_ballast = |path: &Path| world.path("data/ballast").starts_with(path);
     if is_ballast(&one) || is_ballast(&other) || fresh.exists() || other_place.exists() {
         return;
     }
     // Much of this cannot be, such as a folder into itself; then nothing happens.
-    let _ = match roll(12) {
+    let _ = match dice.roll(12) {
         0 | 1 => fs::rename(&one, &other_place),
         // Two names of a symbolic link are captured as two links.
         2 | 3 if !one.is_symlink() => fs::hard_link(&one, &other_place),
-        2..=4 => fs::write(&fresh, noise(roll(3000), roll(99) as u64)),
+        2..=4 => fs::write(&fresh, noise(dice.roll(3000), dice.roll(99) as u64)),
         5 => fs::create_dir(&fresh),
         6 => symlink(&other, &fresh),
         7 => mknodat(CWD, &fresh, FileType::Fifo, Mode::from_raw_mode(0o600), 0).map_err(Into::into),
         8 if one.is_dir() && !one.is_symlink() => fs::remove_dir_all(&one),
         8 | 9 => fs::remove_file(&one),
-        10 if one.is_file() && !one.is_symlink() => fs::write(&one, noise(roll(3000), roll(99) as u64)),
+        10 if one.is_file() && !one.is_symlink() => fs::write(&one, noise(dice.roll(3000), dice.roll(99) as u64)),
         10 => fs::rename(&one, &other),
-        _ => fs::set_permissions(&one, fs::Permissions::from_mode([0o700, 0o750][roll(2)])),
+        _ => fs::set_permissions(&one, fs::Permissions::from_mode([0o700, 0o750][dice.roll(2)])),
     };
 }
 
