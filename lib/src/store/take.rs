@@ -129,8 +129,8 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         let options = Options { level: taking.level, limit: base.map(|base| base.archive.length() / 2) };
         let head = head(store, &taking, &stem, draft.began_ns, base);
         match archive::write(&mut draft.file, &draft.path, head, source, options, progress, stop)? {
-            Some(written) => break written,
-            None => promoted = Some("it would have grown beyond half of the full one that it builds on"),
+            archive::Outcome::Written(written) => break written,
+            archive::Outcome::FullInstead(why) => promoted = Some(why),
         }
         draft.start_over()?;
     };

@@ -39,6 +39,8 @@ pub(super) struct Captured {
     pub(super) sockets: Vec<PathBuf>,
     /// What the archive from before holds and this snapshot does not.
     pub(super) gone: Vec<PathBuf>,
+    /// A link leads to a file that was left out of a differential archive, because nothing told that it had got another name.
+    pub(super) torn: bool,
 }
 
 /// What became of one attempt to read a file.
@@ -209,6 +211,8 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         if let Kind::Hardlink { target } = &found.node.kind
             && !self.linked.contains(target)
         {
+            // Linking touches a file, but moving a folder with one of its names in it does not.
+            self.captured.torn = true;
             self.heirs.insert(target.clone(), found.node.path.clone());
             found.node.kind = Kind::File { size: 0 };
             found.links = true;
