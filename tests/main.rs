@@ -1,5 +1,6 @@
 //! The one test binary: every program, run for real.
 
+mod damage;
 mod fidelity;
 mod foreign_archives;
 mod harness;
@@ -16,3 +17,4 @@ mod tool_report;
 mod tool_restore;
 mod tool_snap;
 mod tool_verify;
+mod trees;

@@ -38,7 +38,7 @@ pub fn text(length: usize) -> Vec<u8> {
     text
 }
 
-fn set_time(path: &Path, seconds: i64, nanos: i64) {
+pub fn set_time(path: &Path, seconds: i64, nanos: i64) {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanos };
     utimensat(CWD, path, &Timestamps { last_access: time, last_modification: time }, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
@@ -202,7 +202,7 @@ fn captured() -> (World, PathBuf) {
 }
 
 /// The one folder in `out`, which everything lies in.
-fn top(out: &Path) -> PathBuf {
+pub fn top(out: &Path) -> PathBuf {
     let mut tops = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     let top = tops.next().unwrap();
     assert!(tops.next().is_none());
