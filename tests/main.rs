@@ -1,5 +1,6 @@
 //! The one test binary: every program, run for real.
 
+mod damage;
 mod differential;
 mod fidelity;
 mod foreign_archives;
@@ -17,3 +18,4 @@ mod tool_report;
 mod tool_restore;
 mod tool_snap;
 mod tool_verify;
+mod trees;

@@ -202,7 +202,7 @@ fn captured() -> (World, PathBuf) {
 }
 
 /// The one folder in `out`, which everything lies in.
-fn top(out: &Path) -> PathBuf {
+pub fn top(out: &Path) -> PathBuf {
     let mut tops = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     let top = tops.next().unwrap();
     assert!(tops.next().is_none());

@@ -516,3 +516,19 @@ fn a_large_file_of_which_only_the_permissions_changed_is_in_a_differential_archi
     world.run("eco-restore").arg("latest").arg("--target").arg(&out).exits(0);
     world.tree("data").same_as(&Tree::of(&out.join("data")));
 }
+
+#[test]
+fn names_of_one_file_stay_together_when_a_folder_with_one_of_them_is_moved() {
+    let world = World::new();
+    world.write("config/c", "x").write("data/ballast", noise(100_000, 1)).write("data/a", "one file").write("data/folder/x", "x");
+    fs::hard_link(world.path("data/a"), world.path("data/folder/b")).unwrap();
+    world.run("eco-snap").exits(0);
+    // Nothing is left of it in the times of the file.
+    fs::rename(world.path("data/folder"), world.path("data/moved")).unwrap();
+    let ran = world.run("eco-snap").arg("--differential").exits(0);
+    assert_eq!(ran.only()["mode"], "differential", "{ran}");
+    world.run("eco-verify").args(["latest", "--live"]).exits(0);
+    let out = world.folder().join("out");
+    world.run("eco-restore").arg("latest").arg("--target").arg(&out).exits(0);
+    world.tree("data").same_as(&Tree::of(&out.join("data")));
+}

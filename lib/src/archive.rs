@@ -25,7 +25,7 @@ pub use foreign::{Foreign, file_stem};
 pub use index::{Base, Chunk, Entry, FORMAT, Head, Index, Partial};
 pub use read::{Archive, find_base, lacks};
 pub use sample::Sampled;
-pub use write::{Ask, How, Options, Previous, Source, Written, write};
+pub use write::{Ask, How, Options, Outcome, Previous, Source, Written, write};
 
 /// Content is cut into pieces of this size, each compressed and digested on its own: 1 MiB.
 pub const CHUNK: usize = 1 << 20;

@@ -35,6 +35,9 @@ use std::sync::{Condvar, Mutex};
 /// Uncompressed bytes that may be under way between reading and writing.
 const UNDER_WAY: usize = 12 << 20;
 
+/// Why there is no differential archive that is larger than it may be.
+const OUTGROWN: &str = "it would have grown beyond half of the full one that it builds on";
+
 /// The level that leaves the least.
 const BEST: i32 = 12;
 
@@ -124,8 +127,15 @@ impl Written {
     }
 }
 
-/// Writes an archive of `source` to the empty file `to`; `None` if it would have grown beyond its limit, or if more is gone since its
-/// base than can be listed. `progress` is told the bytes
+/// What came of writing.
+pub enum Outcome {
+    /// The archive.
+    Written(Box<Written>),
+    /// No differential archive can be made of this, for the reason that is given: a full one can.
+    FullInstead(&'static str),
+}
+
+/// Writes an archive of `source` to the empty file `to`, unless it has to be a full one. `progress` is told the bytes
 /// read; `stop` ends the work early. Nothing is flushed to the medium yet.
 ///
 /// # Errors
@@ -139,7 +149,7 @@ pub fn write(
     options: Options,
     progress: &(dyn Fn(u64) + Sync),
     stop: &AtomicBool,
-) -> Result<Option<Written>> {
+) -> Result<Outcome> {
     let budget = Budget { free: Mutex::new(Some(UNDER_WAY)), freed: Condvar::new() };
     let (work_in, work_out) = channel::<(Vec<Event>, Sender<Packed>)>();
     let (order_in, order_out) = channel::<(usize, Receiver<Packed>)>();
@@ -185,7 +195,7 @@ pub fn write(
     });
     wrote?;
     if writer.outgrown {
-        return Ok(None);
+        return Ok(Outcome::FullInstead(OUTGROWN));
     }
     let Captured { files, bytes, unstable, vanished, absent, sockets, gone } = read?;
     let mut head = head;
@@ -197,11 +207,11 @@ pub fn write(
     head.gone = gone.iter().map(RecordPath::new).collect();
     // A head that names so much that is gone would not be read again.
     if head.base.is_some() && toc::beginning(&head).len() > toc::LONGEST_HEAD {
-        return Ok(None);
+        return Ok(Outcome::FullInstead("more is gone than it could list"));
     }
     // Of many small changes the index is the larger part.
-    let Some((archive_bytes, sha256_toc, proof)) = writer.finish(&head)? else { return Ok(None) };
-    Ok(Some(Written { head, archive_bytes, sha256_toc, vanished, sockets, proof }))
+    let Some((archive_bytes, sha256_toc, proof)) = writer.finish(&head)? else { return Ok(Outcome::FullInstead(OUTGROWN)) };
+    Ok(Outcome::Written(Box::new(Written { head, archive_bytes, sha256_toc, vanished, sockets, proof })))
 }
 
 /// Lets an iterator run ahead in a thread of its own, not further than a few thousand items.
@@ -490,7 +500,8 @@ mod tests {
         let steps: Vec<_> = walker.collect();
         meanwhile();
         let source = Source { base, walker: Box::new(steps.into_iter()), how: Box::new(|_| Ok(How::AsItIs)), previous: None };
-        let written = write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap().unwrap();
+        let outcome = write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
+        let Outcome::Written(written) = outcome else { panic!("no full archive") };
         written.check(&file, &path).unwrap();
         let archive = Archive::open(&path).unwrap().unwrap();
         archive.check_index(&written.sha256_toc).unwrap();
@@ -538,13 +549,15 @@ mod tests {
             let walker = Walker::new(dir.path(), &["data".into()], &skip, Attributes::NotOfFiles).unwrap();
             let previous = Previous { archive: &archive, sha256_toc: digest.to_string(), began_ns: None, differential: true, rehash: false };
             let source = Source { base: dir.path(), walker: Box::new(walker), how: Box::new(|_| Ok(How::AsItIs)), previous: Some(previous) };
-            let written = write(&mut file, Path::new("b"), head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
-            written.map(|written| written.head.gone.len())
+            match write(&mut file, Path::new("b"), head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap() {
+                Outcome::Written(written) => Ok(written.head.gone.len()),
+                Outcome::FullInstead(why) => Err(why),
+            }
         };
         (0..100).for_each(|number| fs::remove_file(name(number)).unwrap());
-        assert_eq!(again(), Some(100));
+        assert_eq!(again(), Ok(100));
         (100..399).for_each(|number| fs::remove_file(name(number)).unwrap());
-        assert_eq!(again(), None);
+        assert_eq!(again(), Err("more is gone than it could list"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! show it.
 
 use super::{Seal, Store, Stored};
-use crate::archive::{self, Archive, Base, Head, How, Options, Previous, Source, Written};
+use crate::archive::{self, Archive, Base, Head, How, Options, Outcome, Previous, Source, Written};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::Snapshot;
@@ -134,8 +134,8 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         let options = Options { level: taking.level, limit: base.map(|base| base.archive.length() / 2) };
         let head = head(store, &taking, &stem, draft.began_ns, base);
         match archive::write(&mut draft.file, &draft.path, head, source, options, progress, stop) {
-            Ok(Some(written)) => break written,
-            Ok(None) => notes.push(format!("{INSTEAD}: that would have grown beyond half of the full one it builds on")),
+            Ok(Outcome::Written(written)) => break written,
+            Ok(Outcome::FullInstead(why)) => notes.push(format!("{INSTEAD}: {why}")),
             // Of archives only the one from before is read.
             Err(e @ Error::Archive { .. }) if before.is_some() => {
                 before = None;
