@@ -391,7 +391,7 @@ fn more_than_half_no_base_and_other_roots_make_a_full_one_and_say_why() {
     let taken = differential(&world);
     is_the_tree(&world, &taken);
     world.write("data/a", noise(300_000, 4));
-    let new_base = promoted(&["--differential"], "that would have grown beyond half of the full one it builds on");
+    let new_base = promoted(&["--differential"], "it would have grown beyond half of the full one that it builds on");
     is_the_tree(&world, &new_base);
     assert_eq!(differential(&world)["base"], new_base["id"]);
     // Without its verdict, or with a bad one, nothing is built on it.
@@ -428,7 +428,7 @@ fn small_changes_to_very_many_files_make_a_full_one_too() {
     }
     let base = full(&world);
     world.shell("chmod 600 data/*");
-    let ran = world.run("eco-snap").arg("--differential").exits(0).says("that would have grown beyond half");
+    let ran = world.run("eco-snap").arg("--differential").exits(0).says("it would have grown beyond half");
     assert!(ran.only()["mode"] == "full" && size(&ran.only()) < size(&base) * 3 / 2, "{ran}");
     is_the_tree(&world, &ran.only());
 }
