@@ -299,6 +299,24 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_leads_outside_its_tree_is_not_followed() {
+        let (_dir, journal) = world();
+        assert_eq!(Journal::decode(&journal.encode()), Ok(journal.clone()));
+        let wrong = |change: &dyn Fn(&mut Journal)| {
+            let mut journal = journal.clone();
+            change(&mut journal);
+            Journal::decode(&journal.encode()).unwrap_err()
+        };
+        for folder in ["..", "/tmp", "r1/tree", "", "."] {
+            assert!(wrong(&|journal| journal.folder = folder.into()).contains("outside"), "{folder}");
+        }
+        for path in ["../other", "/etc", "data/../.."] {
+            assert!(wrong(&|journal| journal.pairs = vec![Pair::new(Path::new(path), None, None)]).contains("outside"), "{path}");
+            assert!(wrong(&|journal| journal.carry_from = vec![RecordPath::new(path)]).contains("outside"), "{path}");
+        }
+    }
+
+    #[test]
     fn a_decision_is_remembered_once_and_a_failed_point_too() {
         let (dir, journal) = world();
         let mut restore = journal.restore;
