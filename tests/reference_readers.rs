@@ -48,7 +48,7 @@ fn bytes(name: &[u8]) -> OsString {
 }
 
 /// Everything that a tree may hold and that some tool has got wrong before.
-fn nasty(world: &World) {
+pub fn nasty(world: &World) {
     let data = world.path("data");
     let at = |name: &[u8]| data.join(OsStr::from_bytes(name));
     for (name, size) in [
@@ -214,7 +214,7 @@ fn original(world: &World) -> Tree {
 }
 
 /// Every name below `root`, folders after what is in them.
-fn names(root: &Path) -> Vec<PathBuf> {
+pub fn names(root: &Path) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> = Tree::of(root).names().into_iter().filter(|name| *name != Path::new("eco.toml")).collect();
     names.reverse();
     names
@@ -231,7 +231,7 @@ fn correct_times(root: &Path, unpacked: &Path, allowed: impl Fn(&Path, i128) -> 
     }
 }
 
-fn has(program: &str) -> bool {
+pub fn has(program: &str) -> bool {
     let found = Path::new("/usr/bin").join(program).exists();
     if !found {
         not_tested(&format!("archives in {program}"), "it is not installed");
@@ -307,7 +307,7 @@ fn eco_restore_unpacks_the_identical_tree() {
 }
 
 /// The program of `tests/stargz`, built once, without the network.
-fn reference() -> Option<&'static Path> {
+pub fn reference() -> Option<&'static Path> {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let build = || {
         const LIBRARY: &str = "/usr/share/gocode";

@@ -122,6 +122,19 @@ fn hazard_04_the_newest_is_so_by_the_time_inside() {
 }
 
 #[test]
+fn a_snapshot_from_the_future_is_the_latest_of_nothing() {
+    let (world, taken) = three();
+    world.at("2031-01-01T00:00:00Z").run("eco-snap").args(["--full", "--good"]).exits(0);
+    world.at("2026-03-01T12:00:00Z");
+    let all = world.run("eco-ls").exits(0).says("taken in the future");
+    assert_eq!(all.records().len(), 4);
+    assert_eq!(world.run("eco-ls").arg("latest").exits(0).only()["id"], taken[2]["id"]);
+    assert_eq!(world.run("eco-ls").arg("latest-good").exits(0).only()["id"], taken[0]["id"]);
+    // By its name it can be had.
+    world.run("eco-ls").arg(id(&all.records()[0])).exits(0);
+}
+
+#[test]
 fn hazard_04_a_damaged_one_is_reported_and_never_the_latest() {
     let (world, taken) = three();
     let newest = path(&taken[2]);

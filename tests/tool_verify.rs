@@ -33,13 +33,13 @@ fn captured() -> (World, PathBuf) {
 }
 
 /// An archive taken apart: what stands before the index, and the index.
-struct Parts {
-    body: Vec<u8>,
-    index: Value,
+pub struct Parts {
+    pub body: Vec<u8>,
+    pub index: Value,
 }
 
 impl Parts {
-    fn of(archive: &Path) -> Parts {
+    pub fn of(archive: &Path) -> Parts {
         let bytes = fs::read(archive).unwrap();
         let footer = &bytes[bytes.len() - 51..];
         let at = usize::from_str_radix(std::str::from_utf8(&footer[16..32]).unwrap(), 16).unwrap();
@@ -55,7 +55,7 @@ impl Parts {
         entries.iter().position(|e| e["name"].as_str().unwrap().split_once('/').is_some_and(|(_, rest)| rest == path)).unwrap()
     }
 
-    fn entry(&mut self, path: &str) -> &mut Value {
+    pub fn entry(&mut self, path: &str) -> &mut Value {
         let at = self.at(path);
         &mut self.index["entries"][at]
     }
@@ -81,7 +81,7 @@ impl Parts {
         fs::write(path, bytes).unwrap();
     }
 
-    fn written(&self, path: &Path) {
+    pub fn written(&self, path: &Path) {
         self.written_as(path, &serde_json::to_vec(&self.index).unwrap());
     }
 }
@@ -92,7 +92,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     member.finish().unwrap()
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

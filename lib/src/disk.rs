@@ -7,6 +7,7 @@ use crate::error::{Error, Named, Result};
 use crate::tree::{Hole, Identity, Kind, Meta, Mtime, Node, Xattr};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -177,6 +178,23 @@ pub fn stat(path: &Path) -> Result<Option<Stat>> {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(e) => Err(e).named("look at", path),
     }
+}
+
+/// Inodes of files that some process has mapped to write to them, as far as this user may see. What is written through a page that is
+/// dirty already, or on a filesystem in memory, leaves no trace in the times of its file.
+pub fn mapped() -> HashSet<u64> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found = HashSet::new();
+    for process in processes.filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes()[0].is_ascii_digit())) {
+        // Processes end while they are asked, and those of others do not answer.
+        for line in fs::read(process.join("maps")).unwrap_or_default().split(|byte| *byte == b'\n') {
+            let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+            let shared = fields.nth(1).is_some_and(|rights| rights.get(1) == Some(&b'w') && rights.get(3) == Some(&b's'));
+            let inode = fields.nth(2).filter(|_| shared).and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u64>().ok());
+            found.extend(inode.filter(|inode| *inode != 0));
+        }
+    }
+    found
 }
 
 /// Names in a folder, in byte order.

@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a verification leaves beside an archive: the file name with `.verified` behind it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ pub struct Stored {
     pub snapshot: Snapshot,
     /// The archive.
     pub path: PathBuf,
-    /// Of a differential one whose base is not in the store any more: what that means.
+    /// Of a differential one whose base is missing, damaged or another one, as far as the verdict beside that says: what that means.
     pub lacks: Option<String>,
 }
 
@@ -98,9 +99,12 @@ impl Stored {
     pub fn describe(head: Head, path: &Path, length: u64) -> Stored {
         let seal = Seal::read(path, length);
         let base = head.base.as_ref().map(|base| (base, find_base(path, base)));
-        let lacks = base.as_ref().filter(|(_, found)| found.is_none()).map(|(base, _)| lacks(base));
         // It is worth no more than what it builds on.
-        let base_is_sound = base.is_none_or(|(base, found)| found.is_some_and(|path| is_verified(&path, base)));
+        let (base_is_sound, lacks) = match base {
+            None => (true, None),
+            Some((base, None)) => (false, Some(lacks(base))),
+            Some((base, Some(path))) => check_base(base, &path),
+        };
         let mut snapshot = head.snapshot;
         snapshot.path = Some(RecordPath::new(path));
         snapshot.archive_bytes = Some(length);
@@ -154,10 +158,20 @@ impl Stored {
     }
 }
 
-/// Whether the archive at `path` was verified as the base that this names.
-fn is_verified(path: &Path, base: &Base) -> bool {
+/// Whether the archive at `path` was verified as the base that this names; and if there is a reason to think that it is not that base,
+/// or not whole, which one. Only verdicts are read.
+fn check_base(base: &Base, path: &Path) -> (bool, Option<String>) {
     let length = fs::metadata(path).map(|meta| meta.len()).unwrap_or_default();
-    Seal::read(path, length).is_some_and(|seal| seal.ok && seal.sha256_toc == base.sha256_toc)
+    let why = match Seal::read(path, length) {
+        Some(seal) if seal.sha256_toc != base.sha256_toc => "is another archive than the one that it was made from",
+        Some(seal) if !seal.ok => "was found damaged",
+        Some(_) => return (true, None),
+        None if Seal::path(path).exists() => "has another length than when it was verified",
+        // Nobody has looked yet.
+        None => return (false, None),
+    };
+    let (id, file) = (&base.id, path.display());
+    (false, Some(format!("it is differential and its base {id} ({file}) {why}: what it needs of that cannot be restored, or may be wrong")))
 }
 
 /// The last six characters of an id: its random tail.
@@ -175,7 +189,11 @@ pub fn is_path(selector: &str) -> bool {
 pub struct Store {
     folder: PathBuf,
     name: String,
+    now: Timestamp,
 }
+
+/// Clocks differ, but not by more: what was taken later than this from now was taken by a clock that is wrong.
+const AHEAD: Duration = Duration::from_secs(3600);
 
 /// What is in a store.
 #[derive(Debug, Default)]
@@ -187,9 +205,14 @@ pub struct Listing {
 }
 
 impl Store {
-    /// The store in `folder`, for the ecosystem `name`.
-    pub fn new(folder: &Path, name: &str) -> Store {
-        Store { folder: folder.to_owned(), name: name.to_owned() }
+    /// The store in `folder`, for the ecosystem `name`, as it is looked at `now`.
+    pub fn new(folder: &Path, name: &str, now: Timestamp) -> Store {
+        Store { folder: folder.to_owned(), name: name.to_owned(), now }
+    }
+
+    /// Whether a snapshot was taken in the future: it would be the latest one until then, so it never is.
+    pub fn is_ahead(&self, stored: &Stored) -> bool {
+        self.now.saturating_add(AHEAD).is_ok_and(|latest| stored.stamp.time > latest)
     }
 
     /// Where it is.
@@ -252,7 +275,7 @@ impl Store {
             return Stored::open(Path::new(selector));
         }
         let all = self.list()?.snapshots;
-        let newest = |fits: &dyn Fn(&Stored) -> bool| all.iter().find(|s| fits(s)).cloned();
+        let newest = |fits: &dyn Fn(&Stored) -> bool| all.iter().find(|s| fits(s) && !self.is_ahead(s)).cloned();
         let found = match selector.split_once(':') {
             Some(("latest", kind)) => newest(&|s| s.is_kind(kind)),
             None if selector == "latest" => newest(&|s| !s.is_kind("safety") && !s.is_legacy()),
@@ -286,6 +309,7 @@ impl Store {
         let all = self.list()?.snapshots;
         Ok(all.into_iter().find(|s| {
             s.snapshot.good == Some(true)
+                && !self.is_ahead(s)
                 && !s.is_kind("safety")
                 && s.stamp.time <= cut
                 && covers(&s.snapshot.covers, scope)

@@ -82,6 +82,13 @@ impl Tree {
         Tree(self.0.iter().filter(|(path, _)| Path::new(path).starts_with(name)).map(|(path, line)| (path.clone(), line.clone())).collect())
     }
 
+    /// What a snapshot of it holds: the usual roots, without the folders that they are in, and without what is usually left out.
+    pub fn roots(&self) -> Tree {
+        let inside = |path: &OsString| ["config", "data", "modules"].iter().any(|root| Path::new(path).starts_with(root));
+        let out = |path: &OsString| path == "modules" || path.as_bytes().ends_with(b".tmp");
+        Tree(self.0.iter().filter(|(path, _)| inside(path) && !out(path)).map(|(path, line)| (path.clone(), line.clone())).collect())
+    }
+
     /// The tree with the times of its folders left out, which a crash may cost.
     pub fn but_for_times_of_folders(&self) -> Tree {
         let told = |line: &String| if line.ends_with(" dir") { format!("{} dir", line.split(' ').next().unwrap()) } else { line.clone() };

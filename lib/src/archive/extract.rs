@@ -1,12 +1,13 @@
 //! Extraction into a fresh private folder. Folders first and closed to others, then files on all cores, each checked against its
-//! digest while it is written, then hard links, then symbolic links, and last the folders' own metadata, deepest first. Nothing
-//! is followed on the way, so no entry can lead outside.
+//! digest while it is written, then pipes, devices and symbolic links, then further names of all of these, and last the folders'
+//! own metadata, deepest first. Nothing is followed on the way, so no entry can lead outside.
 
-use super::index::{Entry, Index};
+use super::index::{Chunk, Entry, Index};
+use super::read::Pieces;
 use super::{Archive, Foreign, ZEROS, on_all_cores};
 use crate::disk::{self, Near};
 use crate::error::{Error, Named, Result};
-use crate::tree::{Hole, Kind, Meta, Node};
+use crate::tree::{Hole, Kind, Meta};
 use nix::unistd::{Group, User};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
@@ -76,7 +77,7 @@ pub fn extract(
     let mut stand_in: HashMap<&Path, &Path> = HashMap::new();
     let mut files: Vec<(&Entry, &Entry)> = Vec::new();
     let mut links: Vec<(&Path, &Path)> = Vec::new();
-    let mut stand_ins: Vec<Entry> = Vec::new();
+    let mut nodes: Vec<(&Entry, &Kind)> = Vec::new();
     let by_path: HashMap<&Path, &Entry> =
         index.entries.iter().filter(|e| !matches!(e.node.kind, Kind::Dir | Kind::Hardlink { .. })).map(|e| (e.node.path.as_path(), e)).collect();
     for entry in &entries {
@@ -87,25 +88,29 @@ pub fn extract(
                 (Some(first), _) => links.push((first, &entry.node.path)),
                 (None, Some(first)) => {
                     stand_in.insert(target, &entry.node.path);
-                    match first.node.kind {
+                    match &first.node.kind {
                         Kind::File { .. } => files.push((entry, first)),
-                        _ => stand_ins.push(Entry { node: Node { path: entry.node.path.clone(), ..first.node.clone() }, ..(*first).clone() }),
+                        kind => nodes.push((entry, kind)),
                     }
                 }
                 (None, None) => return Err(Error::archive(from.path(), format!("{} links to nothing", entry.node.path.display()))),
             },
-            _ => {}
+            Kind::Dir => {}
+            kind => nodes.push((entry, kind)),
         }
     }
     let interrupted = || if stop.load(Ordering::Relaxed) { Err(Error::Interrupted("what was extracted so far is removed".into())) } else { Ok(()) };
     match from {
         Content::Seekable(archive) => {
             files.sort_by_key(|(_, content)| std::cmp::Reverse(content.node.kind.size()));
+            let making: Vec<Making<'_>> = files.iter().map(|(entry, content)| Making::new(entry, content)).collect();
+            let parts: Vec<Part<'_>> = making.iter().flat_map(|file| file.parts(index)).collect();
             let next = AtomicUsize::new(0);
             on_all_cores(|| {
-                while let Some((entry, content)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let mut pieces = Pieces::new(archive);
+                while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
                     interrupted()?;
-                    target.file(entry, content, progress, |write| archive.content(index, content, write))?;
+                    target.part(part, &mut pieces, progress)?;
                 }
                 Ok(())
             })?;
@@ -130,14 +135,20 @@ pub fn extract(
             })?;
         }
     }
-    for entry in entries.iter().copied().chain(&stand_ins) {
-        target.other(entry)?;
+    let mut refused: HashSet<&Path> = HashSet::new();
+    for (entry, kind) in nodes {
+        if !target.other(entry, kind)? {
+            refused.insert(&entry.node.path);
+        }
     }
     // After everything that can have several names: pipes and symbolic links can, too.
-    for (from, to) in links {
-        let full = into.join(to);
-        let (from, to) = (target.reach(from)?, target.reach(to)?);
-        sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()).named("create the hard link", &full)?;
+    for (first, name) in links {
+        if refused.contains(first) {
+            target.lose(name, DEVICE.into());
+            continue;
+        }
+        let (from, to) = (target.reach(first)?, target.reach(name)?);
+        sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()).named("create the hard link", into.join(name))?;
     }
     for entry in entries.iter().rev().filter(|e| e.node.kind == Kind::Dir) {
         let full = into.join(&entry.node.path);
@@ -149,6 +160,9 @@ pub fn extract(
     let owners = target.owners.changes.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_iter().collect();
     Ok(Extracted { entries: entries.len() as u64, bytes, lost, owners })
 }
+
+/// Why a device is not there.
+const DEVICE: &str = "a device, which only root can create";
 
 /// Creates every folder, closed to others until it is complete.
 fn folders(target: &Target<'_>, entries: &[&Entry]) -> Result<()> {
@@ -188,6 +202,63 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.chunks(ZEROS.len()).all(|part| *part == ZEROS[..part.len()])
 }
 
+/// A file that several threads may write to.
+struct Making<'a> {
+    /// What it becomes, and the entry whose content it gets.
+    entry: &'a Entry,
+    content: &'a Entry,
+    file: Mutex<Option<Arc<File>>>,
+    parts_left: AtomicUsize,
+}
+
+/// Some consecutive pieces of a file.
+struct Part<'a> {
+    file: &'a Making<'a>,
+    chunks: &'a [Chunk],
+    /// Where in the file the first of them belongs.
+    at: u64,
+}
+
+/// So many pieces of a file are written by one thread: enough to keep it busy, and few enough to share a single large file.
+const PART: usize = 16;
+
+impl<'a> Making<'a> {
+    fn new(entry: &'a Entry, content: &'a Entry) -> Making<'a> {
+        let parts = content.chunks.len().div_ceil(PART).max(1);
+        Making { entry, content, file: Mutex::new(None), parts_left: AtomicUsize::new(parts) }
+    }
+
+    fn parts<'b>(&'b self, index: &'b Index) -> Vec<Part<'b>> {
+        let chunks = index.pieces(self.content);
+        let mut at = 0;
+        let part = |chunks: &'b [Chunk]| {
+            let part = Part { file: self, chunks, at };
+            at += chunks.iter().map(|chunk| u64::from(chunk.size)).sum::<u64>();
+            part
+        };
+        // A file without content is one part all the same.
+        if chunks.is_empty() { vec![Part { file: self, chunks, at: 0 }] } else { chunks.chunks(PART).map(part).collect() }
+    }
+
+    /// The file, which the first one to ask creates.
+    fn open(&self, create: impl FnOnce() -> Result<File>) -> Result<Arc<File>> {
+        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &*file {
+            Some(file) => Ok(file.clone()),
+            None => Ok(file.insert(Arc::new(create()?)).clone()),
+        }
+    }
+
+    /// Whether the part that is done now was the last one. The file is closed with it.
+    fn is_last(&self) -> bool {
+        let is_last = self.parts_left.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last {
+            *self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
+        }
+        is_last
+    }
+}
+
 struct Target<'a> {
     dir: &'a OwnedFd,
     into: &'a Path,
@@ -201,6 +272,36 @@ impl Target<'_> {
         disk::reach(self.dir.as_fd(), path).named("open the folder of", self.into.join(path))
     }
 
+    /// Writes a part of a file, which is finished by whoever writes the last one.
+    fn part(&self, part: &Part<'_>, pieces: &mut Pieces<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
+        let Making { entry, content, .. } = part.file;
+        let full = self.into.join(&entry.node.path);
+        let file = part.file.open(|| self.create(&entry.node.path))?;
+        let mut at = part.at;
+        for chunk in part.chunks {
+            let piece = pieces.read(chunk, content)?;
+            write_around(&file, piece, at, &content.holes).named("write", &full)?;
+            at += piece.len() as u64;
+            progress(piece.len() as u64);
+        }
+        if part.file.is_last() { self.finish(&file, entry, content) } else { Ok(()) }
+    }
+
+    fn create(&self, path: &Path) -> Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let made = disk::open_beneath(self.dir.as_fd(), path, flags, Mode::from_raw_mode(0o600));
+        made.map(File::from).named("create", self.into.join(path))
+    }
+
+    /// Everything about a file but its content.
+    fn finish(&self, file: &File, entry: &Entry, content: &Entry) -> Result<()> {
+        if !content.holes.is_empty() {
+            // It may end in a hole.
+            file.set_len(content.node.kind.size()).named("write", self.into.join(&entry.node.path))?;
+        }
+        self.dress(file.as_fd(), entry, &entry.node.path)
+    }
+
     /// Creates a file with what is in `content`; `fill` is given what takes it, piece by piece.
     fn file(
         &self,
@@ -209,10 +310,8 @@ impl Target<'_> {
         progress: &(dyn Fn(u64) + Sync),
         fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
-        let path = &entry.node.path;
-        let full = self.into.join(path);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let file = File::from(disk::open_beneath(self.dir.as_fd(), path, flags, Mode::from_raw_mode(0o600)).named("create", &full)?);
+        let full = self.into.join(&entry.node.path);
+        let file = self.create(&entry.node.path)?;
         let mut at = 0;
         fill(&mut |piece| {
             write_around(&file, piece, at, &content.holes).named("write", &full)?;
@@ -220,38 +319,34 @@ impl Target<'_> {
             progress(piece.len() as u64);
             Ok(())
         })?;
-        if !content.holes.is_empty() {
-            // It may end in a hole.
-            file.set_len(at).named("write", &full)?;
-        }
-        self.dress(file.as_fd(), entry, path)
+        self.finish(&file, entry, content)
     }
 
-    /// Everything that is neither folder, file nor hard link.
-    fn other(&self, entry: &Entry) -> Result<()> {
+    /// Creates a symbolic link, a pipe or a device, of this kind whatever the entry's own is; false for one that takes root.
+    fn other(&self, entry: &Entry, kind: &Kind) -> Result<bool> {
         let (path, meta) = (&entry.node.path, &entry.node.meta);
         let full = self.into.join(path);
         let near = self.reach(path)?;
         let node = |kind, device| sys::mknodat(near.dir(), near.path, kind, Mode::from_raw_mode(0o600), device);
-        match &entry.node.kind {
+        match kind {
             Kind::Symlink { target } => sys::symlinkat(target.as_os_str(), near.dir(), near.path).named("create the link", &full)?,
             Kind::Fifo => node(sys::FileType::Fifo, 0).named("create the pipe", &full)?,
             Kind::Char { major, minor } | Kind::Block { major, minor } => {
-                let kind = if matches!(entry.node.kind, Kind::Char { .. }) { sys::FileType::CharacterDevice } else { sys::FileType::BlockDevice };
+                let kind = if matches!(kind, Kind::Char { .. }) { sys::FileType::CharacterDevice } else { sys::FileType::BlockDevice };
                 match node(kind, sys::makedev(*major, *minor)) {
                     Err(Errno::PERM) => {
-                        self.lose(path, "a device, which only root can create".into());
-                        return Ok(());
+                        self.lose(path, DEVICE.into());
+                        return Ok(false);
                     }
                     other => other.named("create the device", &full)?,
                 }
             }
-            _ => return Ok(()),
+            _ => return Ok(true),
         }
         let (uid, gid) = self.owners.of(meta);
         let owned = sys::chownat(near.dir(), near.path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
         self.owned(owned, path, &full, meta)?;
-        if !matches!(entry.node.kind, Kind::Symlink { .. }) {
+        if !matches!(kind, Kind::Symlink { .. }) {
             sys::chmodat(near.dir(), near.path, Mode::from_raw_mode(meta.mode), AtFlags::empty()).named("set the permissions of", &full)?;
         }
         let way = disk::way_to(near.dir(), near.path).unwrap_or_else(|| full.clone());
@@ -259,7 +354,7 @@ impl Target<'_> {
             let set = sys::lsetxattr(&way, OsStr::from_bytes(name), value, XattrFlags::empty());
             self.attribute(set, path, name);
         }
-        disk::set_mtime(near.dir(), near.path, meta.mtime).named("set the time of", &full)
+        disk::set_mtime(near.dir(), near.path, meta.mtime).named("set the time of", &full).map(|()| true)
     }
 
     /// Owner, then permissions (changing the owner clears set-id bits), then attributes, then times.

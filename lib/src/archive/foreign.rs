@@ -131,7 +131,7 @@ impl Foreign {
                 damage.push(says("name", "two entries of one name"));
             } else if !(twice && node.kind == Kind::Dir) {
                 bytes += node.kind.size();
-                entries.push(Entry { node, digest, chunks: 0..0, identity: None, sqlite: None, partial: None, holes });
+                entries.push(Entry { node, digest, chunks: 0..0, identity: None, sqlite: None, partial: None, same_as: None, holes });
             }
             Ok(())
         });

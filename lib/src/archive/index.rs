@@ -99,6 +99,9 @@ pub struct Entry {
     pub sqlite: Option<Digest>,
     /// Of a file in a differential archive that holds only some of its pieces: which ones.
     pub partial: Option<Box<Partial>>,
+    /// Of a file in a differential archive that is another name of one that only its base holds: that one. For readers that do not
+    /// know the base it is a file of its own.
+    pub same_as: Option<PathBuf>,
     /// Where it had holes, in order. A hint for whoever writes it again; the content is in the pieces, zeros and all.
     pub holes: Vec<Hole>,
 }
@@ -266,6 +269,8 @@ pub(super) struct Completed<A: Iterator, B: Iterator> {
     gone: HashSet<PathBuf>,
     /// What was below this is not there any more.
     below: Option<PathBuf>,
+    /// Files that turned out to be further names of one in the base, and what links to them links to.
+    names: HashMap<PathBuf, PathBuf>,
 }
 
 impl<A, B> Completed<A, B>
@@ -275,7 +280,23 @@ where
 {
     pub(super) fn new(head: &Head, own: A, base: B) -> Completed<A, B> {
         let gone = head.gone.iter().map(RecordPath::to_path).collect();
-        Completed { own: own.peekable(), base: base.peekable(), gone, below: None }
+        Completed { own: own.peekable(), base: base.peekable(), gone, below: None, names: HashMap::new() }
+    }
+
+    /// A file that is another name of one in the base as what it is.
+    fn linked(&mut self, mut own: Listed) -> Listed {
+        if let Some(target) = own.entry.same_as.take() {
+            self.names.insert(own.entry.node.path.clone(), target.clone());
+            own.entry.node.kind = Kind::Hardlink { target };
+            (own.entry.digest, own.entry.sqlite) = (None, None);
+            own.entry.holes.clear();
+            own.pieces.clear();
+        } else if let Kind::Hardlink { target } = &mut own.entry.node.kind
+            && let Some(first) = self.names.get(target)
+        {
+            target.clone_from(first);
+        }
+        own
     }
 
     fn step(&mut self) -> Result<Option<Listed>, String> {
@@ -286,7 +307,8 @@ where
             }
             let (own, base) = (path(self.own.peek()), path(self.base.peek()));
             let Some(base_path) = base.filter(|base| own.as_ref().is_none_or(|own| base <= own)) else {
-                return self.own.next().transpose()?.map(|own| joined(own, None)).transpose();
+                let Some(own) = self.own.next().transpose()? else { return Ok(None) };
+                return joined(self.linked(own), None).map(Some);
             };
             let Some(mut base) = self.base.next().transpose()? else { continue };
             if base.entry.partial.is_some() {
@@ -301,7 +323,7 @@ where
                 if own.entry.node.kind != Kind::Dir {
                     self.below = Some(base_path);
                 }
-                return joined(own, Some(&base)).map(Some);
+                return joined(self.linked(own), Some(&base)).map(Some);
             }
             if self.gone.contains(&base_path) {
                 self.below = Some(base_path);
@@ -371,6 +393,7 @@ mod tests {
                 identity,
                 sqlite: None,
                 partial: None,
+                same_as: None,
                 holes: Vec::new(),
             }
         };

@@ -211,6 +211,9 @@ impl Archive {
             let path = find_base(&self.path, base).ok_or_else(|| Error::archive(&self.path, lacks(base)))?;
             let archive =
                 Archive::open(&path)?.ok_or_else(|| Error::archive(&path, "it is the base of a differential archive, and is cut off or damaged"))?;
+            if archive.head()?.is_some_and(|head| head.base.is_some()) {
+                return Err(Error::archive(&path, "it is the base of a differential archive, and is a differential one itself"));
+            }
             // Another thread may have been faster; then both have found the same one.
             let _ = self.base.set(Box::new(archive));
         }
@@ -263,7 +266,12 @@ impl Archive {
 
     /// A piece as it is stored, and some of what follows it up to the next one: an index can say that the next one is far away.
     pub(super) fn packed(&self, chunk: &Chunk) -> Result<Vec<u8>> {
-        self.region(chunk.offset, chunk.end.min(chunk.offset.saturating_add(longest_member(u64::from(chunk.size)))))
+        disk::read_at(&self.file, &self.path, chunk.offset, self.reach(chunk))
+    }
+
+    /// How many bytes of the file a piece can take.
+    fn reach(&self, chunk: &Chunk) -> usize {
+        (chunk.end - chunk.offset).min(longest_member(u64::from(chunk.size))) as usize
     }
 
     /// Reads the bytes of the file from `start` to `end`; both come from a checked index, and lie near each other.
@@ -276,18 +284,37 @@ impl Archive {
     /// # Errors
     /// [`Error::Archive`] naming the entry for damage, [`Error::Path`] when the archive cannot be read, and what `to` returns.
     pub fn content(&self, index: &Index, entry: &Entry, to: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let mut unpacker = Unpacker::new();
-        let mut piece = Vec::new();
-        for chunk in index.pieces(entry) {
-            let archive = self.holding(chunk);
-            let packed = archive.packed(chunk)?;
-            let whole = unpacker.unpack(&packed, chunk.size as usize, &mut piece);
-            if whole.is_none() || digest::of(&piece) != chunk.digest {
-                return Err(Error::archive(&archive.path, format!("{} is damaged in it", entry.node.path.display())));
-            }
-            to(&piece)?;
+        let mut pieces = Pieces::new(self);
+        index.pieces(entry).iter().try_for_each(|chunk| to(pieces.read(chunk, entry)?))
+    }
+}
+
+/// Reads pieces, one after the other, into the same memory.
+pub(super) struct Pieces<'a> {
+    archive: &'a Archive,
+    unpacker: Unpacker,
+    packed: Vec<u8>,
+    piece: Vec<u8>,
+}
+
+impl Pieces<'_> {
+    pub(super) fn new(archive: &Archive) -> Pieces<'_> {
+        Pieces { archive, unpacker: Unpacker::new(), packed: Vec::new(), piece: Vec::new() }
+    }
+
+    /// A piece of this entry, checked against its digest.
+    ///
+    /// # Errors
+    /// As [`Archive::content`].
+    pub(super) fn read(&mut self, chunk: &Chunk, entry: &Entry) -> Result<&[u8]> {
+        let archive = self.archive.holding(chunk);
+        self.packed.resize(archive.reach(chunk), 0);
+        archive.file.read_exact_at(&mut self.packed, chunk.offset).named("read", &archive.path)?;
+        let whole = self.unpacker.unpack(&self.packed, chunk.size as usize, &mut self.piece);
+        if whole.is_none() || digest::of(&self.piece) != chunk.digest {
+            return Err(Error::archive(&archive.path, format!("{} is damaged in it", entry.node.path.display())));
         }
-        Ok(())
+        Ok(&self.piece)
     }
 }
 
@@ -296,16 +323,16 @@ pub(super) fn longest_member(size: u64) -> u64 {
     size.saturating_mul(2).saturating_add(64 << 10)
 }
 
-/// Whether the base of the differential archive at `path` is there: in the same folder, or wherever else archives of the same store
-/// are, of which either may be the store itself.
+/// Where the base of the differential archive at `path` is: in the same folder, or wherever in the same store, of which that folder may be
+/// the top or one below it.
 pub fn find_base(path: &Path, base: &Base) -> Option<PathBuf> {
     let folder = disk::parent(path);
     let above = folder.join("..");
     let below = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let elsewhere = below(&above).chain([above.clone()]).chain(below(folder));
     // A name from an archive is joined to a path: it must be nothing but a name.
     let name = Path::new(&base.file).file_name().filter(|name| *name == base.file.as_str())?;
-    let near = std::iter::once(folder.to_owned()).chain(below(&above)).chain([above.clone()]);
-    near.chain(below(folder)).map(|folder| folder.join(name)).find(|path| path.is_file())
+    std::iter::once(folder.to_owned()).chain(elsewhere).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// What is said of a differential archive whose base is gone.

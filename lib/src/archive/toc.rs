@@ -3,6 +3,7 @@
 
 use super::index::{Chunk, Entry, FORMAT, Head, Listed, Partial};
 use crate::disk::MOST_HOLES;
+use crate::record::RecordPath;
 use crate::scope::check_plain;
 use crate::time::Timestamp;
 use crate::tree::{Digest, Hole, Identity, Kind, Meta, Mtime, Node};
@@ -103,6 +104,8 @@ struct Own {
     sqlite: Option<Sha256>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partial: Option<OwnPartial>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_as: Option<RecordPath>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holes: Vec<Hole>,
     /// Attributes whose names are not UTF-8, names and values in base64.
@@ -216,6 +219,7 @@ fn encode<'a>(entry: &'a Entry, pieces: &[Chunk], top: &str) -> (Toc<'a>, Vec<To
     own.path_b64 = path.to_str().is_none().then(|| BASE64_STANDARD.encode(path.as_os_str().as_bytes()));
     own.sqlite = entry.sqlite.map(Sha256);
     own.holes.clone_from(&entry.holes);
+    own.same_as = entry.same_as.as_ref().map(RecordPath::new);
     let strange = meta.xattrs.iter().filter(|(name, _)| std::str::from_utf8(name).is_err());
     own.xattrs_b64 = strange.map(|(name, value)| (BASE64_STANDARD.encode(name), BASE64_STANDARD.encode(value))).collect();
     let modtime = Timestamp::new(meta.mtime.seconds, meta.mtime.nanos as i32).ok();
@@ -523,6 +527,13 @@ fn entry(toc: &Toc<'_>, top: &str, names: &mut HashMap<String, Arc<str>>) -> Res
     if is_file && digest.is_none() {
         return Err("no digest".into());
     }
+    let same_as = own.and_then(|own| own.same_as.as_ref()).map(RecordPath::to_path);
+    if let Some(other) = &same_as {
+        check_plain(other)?;
+        if !is_file || partial.is_some() {
+            return Err("another name of a file that is no whole file".into());
+        }
+    }
     let (digest, partial) = match (partial, digest) {
         (Some(_), _) if !is_file => return Err("pieces of something that is no file".into()),
         (Some(own), Some(digest)) => (Some(own.digest.0), Some(Box::new(Partial { held: own.held.clone(), digest, stored: toc.size }))),
@@ -539,7 +550,7 @@ fn entry(toc: &Toc<'_>, top: &str, names: &mut HashMap<String, Arc<str>>) -> Res
     };
     let meta =
         Meta { mode: toc.mode & 0o7777, uid: toc.uid, gid: toc.gid, user: share(&toc.user_name), group: share(&toc.group_name), mtime, xattrs };
-    Ok(Listed { entry: Entry { node: Node { path, kind, meta }, digest, chunks: 0..0, identity, sqlite, partial, holes }, pieces })
+    Ok(Listed { entry: Entry { node: Node { path, kind, meta }, digest, chunks: 0..0, identity, sqlite, partial, same_as, holes }, pieces })
 }
 
 /// Holes stand in order, apart from each other and within their file.

@@ -8,31 +8,36 @@ use crate::digest::{self, Hasher};
 use crate::error::{Error, Result};
 use crate::record::{Damage, RecordPath};
 use crate::tree::{Kind, Meta, Node};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 impl Archive {
     /// Reads all of the content and all headers, on all cores. What is wrong is a finding, not an error; nothing means right. `progress` is told bytes. Every piece
-    /// is checked against its own digest, and files of several pieces as a whole too, which proves that the index does not contradict
-    /// itself. What a differential archive does not hold itself is left to [`Archive::verify_base`].
+    /// is checked against its own digest; `whole` checks files of several pieces as a whole too, which proves that the index does not
+    /// contradict itself: once is enough for an index. What a differential archive does not hold itself is left to [`Archive::verify_base`].
     ///
     /// # Errors
     /// [`crate::error::Error::Path`] when the archive cannot be read.
-    pub fn verify(&self, index: &Index, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
+    pub fn verify(&self, index: &Index, whole: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
         let found = Mutex::new(Vec::new());
         // The largest files first: the last one to finish should be a small one.
         let mut order: Vec<usize> = (0..index.entries.len()).filter(|at| !index.entries[*at].chunks.is_empty()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(index.entries[*at].node.kind.size()));
+        // A file that is hashed as a whole is read by one thread.
+        let length = if whole { u32::MAX } else { TOGETHER };
+        let parts: Vec<(usize, Range<u32>)> =
+            order.into_iter().flat_map(|at| parts(&index.entries[at].chunks, length).map(move |part| (at, part))).collect();
         let next = AtomicUsize::new(0);
         on_all_cores(|| {
-            let mut reader = Checker { archive: self, index, unpacker: Unpacker::new(), piece: Vec::new(), headers: Vec::new() };
+            let mut reader = Checker { archive: self, index, whole, unpacker: Unpacker::new(), piece: Vec::new(), headers: Vec::new() };
             loop {
                 let task = next.fetch_add(1, Ordering::Relaxed);
                 let damage = match task.checked_sub(1) {
                     None => reader.beginning()?,
-                    Some(task) => match order.get(task) {
-                        Some(at) => reader.file(*at, progress)?,
+                    Some(task) => match parts.get(task) {
+                        Some((at, part)) => reader.file(*at, part, progress)?,
                         None => return Ok(()),
                     },
                 };
@@ -58,14 +63,18 @@ impl Archive {
         let next = AtomicUsize::new(0);
         on_all_cores(|| {
             while let Some(entry) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // Of a file from one archive the pieces say enough.
+                let is_mixed = whole.pieces(entry).iter().any(|piece| !piece.from_base);
                 let mut hasher = Hasher::default();
                 let read = self.content(whole, entry, &mut |piece| {
-                    hasher.update(piece);
+                    if is_mixed {
+                        hasher.update(piece);
+                    }
                     progress(piece.len() as u64);
                     Ok(())
                 });
                 let why = match read {
-                    Ok(()) if Some(hasher.finish()) == entry.digest => continue,
+                    Ok(()) if !is_mixed || Some(hasher.finish()) == entry.digest => continue,
                     Ok(()) => "it is put together to something else than was captured".to_owned(),
                     Err(e @ Error::Archive { .. }) => e.to_string(),
                     Err(e) => return Err(e),
@@ -78,6 +87,15 @@ impl Archive {
         damage.sort_by(|a, b| a.path.path.cmp(&b.path.path));
         Ok(damage)
     }
+}
+
+/// So many pieces of a file are read by one thread, so that a single large one keeps all of them busy.
+const TOGETHER: u32 = 64;
+
+/// A range of pieces as ranges of this length.
+fn parts(chunks: &Range<u32>, length: u32) -> impl Iterator<Item = Range<u32>> + use<> {
+    let end = chunks.end;
+    (chunks.start..end).step_by(length as usize).map(move |start| start..start.saturating_add(length).min(end))
 }
 
 fn damaged(path: &Path, what: &str, why: impl Into<Option<String>>) -> Damage {
@@ -98,6 +116,7 @@ struct Gap<'a> {
 struct Checker<'a> {
     archive: &'a Archive,
     index: &'a Index,
+    whole: bool,
     unpacker: Unpacker,
     piece: Vec<u8>,
     headers: Vec<u8>,
@@ -112,15 +131,15 @@ impl Checker<'_> {
         Ok(damage)
     }
 
-    /// One file: its pieces, and the headers up to the next content.
-    fn file(&mut self, at: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
+    /// Consecutive pieces of a file, and after its last one the headers up to the next content.
+    fn file(&mut self, at: usize, part: &Range<u32>, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
         let entry = &self.index.entries[at];
         let path = &entry.node.path;
         let mut damage = Vec::new();
-        let several = entry.chunks.len() > 1;
+        let several = self.whole && entry.chunks.len() > 1;
         let mut whole = Hasher::default();
         let last = entry.chunks.end as usize - 1;
-        for number in entry.chunks.start as usize..=last {
+        for number in part.start as usize..part.end as usize {
             let chunk = self.index.chunks[number];
             let packed = self.archive.packed(&chunk)?;
             let used = self.unpacker.unpack(&packed, chunk.size as usize, &mut self.piece);

@@ -35,6 +35,12 @@ use std::sync::{Condvar, Mutex};
 /// Uncompressed bytes that may be under way between reading and writing.
 const UNDER_WAY: usize = 12 << 20;
 
+/// Why there is no differential archive that is larger than it may be.
+const OUTGROWN: &str = "it would have grown beyond half of the full one that it builds on";
+
+/// The level that leaves the least.
+const BEST: i32 = 12;
+
 /// How to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -189,12 +195,9 @@ pub fn write(
     });
     wrote?;
     if writer.outgrown {
-        return Ok(Outcome::FullInstead("it would have grown beyond half of the full one that it builds on"));
+        return Ok(Outcome::FullInstead(OUTGROWN));
     }
-    let Captured { files, bytes, unstable, vanished, absent, sockets, gone, torn } = read?;
-    if torn {
-        return Ok(Outcome::FullInstead("a file with several names has got another one, without a change of its own"));
-    }
+    let Captured { files, bytes, unstable, vanished, absent, sockets, gone } = read?;
     let mut head = head;
     head.snapshot.files = Some(files);
     head.snapshot.bytes = Some(bytes);
@@ -206,7 +209,8 @@ pub fn write(
     if head.base.is_some() && toc::beginning(&head).len() > toc::LONGEST_HEAD {
         return Ok(Outcome::FullInstead("more is gone than it could list"));
     }
-    let (archive_bytes, sha256_toc, proof) = writer.finish(&head)?;
+    // Of many small changes the index is the larger part.
+    let Some((archive_bytes, sha256_toc, proof)) = writer.finish(&head)? else { return Ok(Outcome::FullInstead(OUTGROWN)) };
     Ok(Outcome::Written(Box::new(Written { head, archive_bytes, sha256_toc, vanished, sockets, proof })))
 }
 
@@ -248,11 +252,13 @@ enum Event {
 }
 
 impl Event {
-    /// Bytes of content that are in memory while it is under way.
+    /// About how much memory it takes while it is under way.
     fn weight(&self) -> usize {
         match self {
             Event::Header(bytes) | Event::Content(bytes) => bytes.len(),
             Event::Again(chunk, ..) => chunk.size as usize,
+            // A tree of nothing but links must not run ahead without limit, either.
+            Event::Entry(_) => 512,
             _ => 0,
         }
     }
@@ -302,10 +308,16 @@ impl Worker<'_> {
         if piece != ZEROS {
             return Ok((self.proven(piece)?, digest::of(piece)));
         }
-        if self.zeros.is_none() {
-            self.zeros = Some((self.proven(piece)?, digest::of(piece)));
+        if let Some(zeros) = &self.zeros {
+            return Ok(zeros.clone());
         }
-        self.zeros.clone().ok_or_else(|| Error::Other("no zeros".into()))
+        // Done once, so it may as well be done best.
+        let usual = std::mem::replace(&mut self.packer, Packer::new(BEST));
+        let packed = self.proven(piece);
+        self.packer = usual;
+        let zeros = (packed?, digest::of(piece));
+        self.zeros = Some(zeros.clone());
+        Ok(zeros)
     }
 
     /// The block as a member that was inflated again: faults of memory and of the codec end here.
@@ -322,23 +334,27 @@ impl Worker<'_> {
     /// The member of a piece that the archive from before holds. It is inflated and hashed on the way, which takes a tenth of the time
     /// of packing it: what has rotted there must not live on in a snapshot that counts as verified.
     fn again(&mut self, chunk: &Chunk, path: &Path, at: u64) -> Result<Vec<u8>> {
-        if let Some(archive) = self.from.map(|archive| archive.holding(chunk)) {
-            let mut member = archive.packed(chunk)?;
-            let used = self.unpacker.unpack(&member, chunk.size as usize, &mut self.again);
-            if let Some(used) = used.filter(|_| digest::of(&self.again) == chunk.digest) {
-                member.truncate(used);
-                return Ok(member);
-            }
+        let Some(from) = self.from.map(|archive| archive.holding(chunk)) else { return Err(Error::Other("no archive from before".into())) };
+        // A sector that cannot be read any more is as good as one that reads wrong.
+        let mut member = from.packed(chunk).unwrap_or_default();
+        let used = self.unpacker.unpack(&member, chunk.size as usize, &mut self.again);
+        if let Some(used) = used.filter(|_| digest::of(&self.again) == chunk.digest) {
+            member.truncate(used);
+            return Ok(member);
         }
-        // The file itself is still there, and has not changed since.
+        // The file itself is still there, and has not changed since. If it has, it may as well be the index that is damaged.
+        match self.block(path, at, chunk.size as usize) {
+            Ok(block) if digest::of(&block) == chunk.digest => self.proven(&block),
+            _ => Err(Error::archive(from.path(), format!("{} is damaged in it, and is not the same file any more", path.display()))),
+        }
+    }
+
+    /// A part of a file in the tree.
+    fn block(&self, path: &Path, at: u64, size: usize) -> Result<Vec<u8>> {
         let full = self.base.join(path);
         let dir = disk::open_dir(self.base)?;
         let file = File::from(disk::open_beneath(dir.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).named("read", &full)?);
-        let block = disk::read_at(&file, &full, at, chunk.size as usize)?;
-        if digest::of(&block) != chunk.digest {
-            return Err(Error::Other(format!("{} has changed while its times say that it has not: --rehash reads every file", full.display())));
-        }
-        self.proven(&block)
+        disk::read_at(&file, &full, at, size)
     }
 }
 
@@ -453,14 +469,16 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Adds the index, the end of the tar stream and the footer.
-    fn finish(mut self, head: &Head) -> Result<(u64, Digest, Vec<Stretch>)> {
+    /// Adds the index, the end of the tar stream and the footer; `None` if that is more than the archive may hold.
+    fn finish(mut self, head: &Head) -> Result<Option<(u64, Digest, Vec<Stretch>)>> {
         self.list_current()?;
         let start = self.offset;
-        let (member, sha256_toc) = std::mem::replace(&mut self.spool, Spool::new("")).finish(head).named("pack the index of", self.path)?;
-        self.append(&member)?;
+        let (parts, sha256_toc) = std::mem::replace(&mut self.spool, Spool::new("")).finish(head).named("pack the index of", self.path)?;
+        for part in parts {
+            self.append(&part)?;
+        }
         self.append(&footer::encode(start))?;
-        Ok((self.offset, sha256_toc, self.proof))
+        Ok((!self.outgrown).then_some((self.offset, sha256_toc, self.proof)))
     }
 }
 
@@ -488,7 +506,7 @@ mod tests {
         let archive = Archive::open(&path).unwrap().unwrap();
         archive.check_index(&written.sha256_toc).unwrap();
         let (index, _) = archive.index().unwrap();
-        let damage = archive.verify(&index, &|_| ()).unwrap();
+        let damage = archive.verify(&index, true, &|_| ()).unwrap();
         assert!(damage.is_empty(), "{damage:?}");
         (folder, archive, index)
     }

@@ -450,10 +450,11 @@ pub struct Verification {
 /// One thing that is wrong with an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
-    /// The entry, relative to the ecosystem's root; the archive's own parts are `<index>`, `<footer>`, `<stream>`.
+    /// The entry, relative to the ecosystem's root; the archive's own parts are `<index>`, `<footer>`, `<stream>`;
+    /// the base of a differential one as a whole is `<base>`.
     #[serde(flatten)]
     pub path: RecordPath,
-    /// In one word: `digest`, `member`, `header`, `index`, `truncated`, `name`, `record`, `restored`.
+    /// In one word: `digest`, `member`, `header`, `index`, `truncated`, `name`, `record`, `restored`, `base`.
     pub what: String,
     /// More about it, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]

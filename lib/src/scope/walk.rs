@@ -26,7 +26,7 @@ pub struct Found {
     pub node: Node,
     /// Which object, last touched when.
     pub identity: Identity,
-    /// A regular file with several names, here or elsewhere.
+    /// It has several names, here or elsewhere; folders do not.
     pub links: bool,
     /// A journal lies beside it, as databases have them: its name with `-wal`, `-shm` or `-journal` behind it.
     pub journal: bool,
@@ -396,7 +396,7 @@ impl Eye<'_> {
             Err(e) => return Err(e).named("look at", full()),
         };
         let (mut node, identity) = disk::describe(path.to_owned(), &stat);
-        let is_file = matches!(node.kind, Kind::File { .. });
+        let links = stat.st_nlink > 1 && node.kind != Kind::Dir;
         match &mut node.kind {
             Kind::Socket => return Ok(Seen::Socket),
             Kind::Symlink { target } => match sys::readlinkat(at, name, Vec::new()) {
@@ -420,7 +420,7 @@ impl Eye<'_> {
         }
         node.meta.user = self.owners.user(node.meta.uid);
         node.meta.group = self.owners.group(node.meta.gid);
-        Ok(Seen::Entry(Box::new(Found { node, identity, links: is_file && stat.st_nlink > 1, journal: false })))
+        Ok(Seen::Entry(Box::new(Found { node, identity, links, journal: false })))
     }
 }
 

@@ -2,7 +2,7 @@
 //! show it.
 
 use super::{Seal, Store, Stored};
-use crate::archive::{self, Archive, Base, Head, How, Options, Previous, Source, Written};
+use crate::archive::{self, Archive, Base, Head, How, Options, Outcome, Previous, Source, Written};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::Snapshot;
@@ -24,6 +24,9 @@ pub enum Mode {
     /// What differs from the newest verified full one, and everything where there is none.
     Differential,
 }
+
+/// How a note begins where a differential snapshot was asked for.
+const INSTEAD: &str = "a full snapshot instead of a differential one";
 
 /// What to take.
 pub struct Taking<'a> {
@@ -87,8 +90,8 @@ pub struct Taken {
     pub vanished: Vec<PathBuf>,
     /// Sockets, which are noted and not captured.
     pub sockets: Vec<PathBuf>,
-    /// Why it is a full one, where a differential one was asked for.
-    pub promoted: Option<&'static str>,
+    /// Why it is not what was asked for, or took longer.
+    pub notes: Vec<String>,
 }
 
 /// Takes one snapshot. It appears in the store only when it was read back and is durable.
@@ -104,13 +107,16 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     }
     let (path, stem) = place(store, &taking)?;
     let mut draft = Draft::new(disk::parent(&path), &stem)?;
-    let before = Before::find(store, &taking);
+    let mut before = Before::find(store, &taking);
+    let mut notes = Vec::new();
+    let mut differential = taking.mode == Mode::Differential;
+    if differential && before.is_none() {
+        differential = false;
+        notes.push(format!("{INSTEAD}: there is no verified full one of the same roots to build on"));
+    }
     let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
-    let mut promoted =
-        (taking.mode == Mode::Differential && before.is_none()).then_some("there is no verified full one of the same roots to build on");
     let written = loop {
-        let differential = taking.mode == Mode::Differential && promoted.is_none();
-        let base = before.as_ref().filter(|_| differential);
+        let previous = before.as_ref().map(|before| before.as_previous(differential, taking.rehash));
         let source = Source {
             base: taking.base,
             walker: Box::new(Walker::new(taking.base, &taking.roots, &skip, Attributes::NotOfFiles)?),
@@ -121,17 +127,23 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
                     Box::new(move |found| copier.how(found))
                 }
             },
-            previous: before
-                .as_ref()
-                .map(|before| before.as_previous(differential, taking.rehash))
-                .filter(|previous| differential || !previous.rehash),
+            // Where every file is read, there is nothing to take over.
+            previous: previous.filter(|previous| differential || !previous.rehash),
         };
+        let base = before.as_ref().filter(|_| differential);
         let options = Options { level: taking.level, limit: base.map(|base| base.archive.length() / 2) };
         let head = head(store, &taking, &stem, draft.began_ns, base);
-        match archive::write(&mut draft.file, &draft.path, head, source, options, progress, stop)? {
-            archive::Outcome::Written(written) => break written,
-            archive::Outcome::FullInstead(why) => promoted = Some(why),
+        match archive::write(&mut draft.file, &draft.path, head, source, options, progress, stop) {
+            Ok(Outcome::Written(written)) => break written,
+            Ok(Outcome::FullInstead(why)) => notes.push(format!("{INSTEAD}: {why}")),
+            // Of archives only the one from before is read.
+            Err(e @ Error::Archive { .. }) if before.is_some() => {
+                before = None;
+                notes.push(format!("every file was read: {e}"));
+            }
+            Err(e) => return Err(e),
         }
+        differential = false;
         draft.start_over()?;
     };
     // What follows is about the archive only.
@@ -150,7 +162,7 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         let _ = fs::remove_file(Seal::path(&path));
     })?;
     let stored = Stored::describe(written.head, &path, length);
-    Ok(Taken { stored, vanished: written.vanished, sockets: written.sockets, promoted })
+    Ok(Taken { stored, vanished: written.vanished, sockets: written.sockets, notes })
 }
 
 /// Where the archive goes, and what it is called inside. The folder is there afterwards.

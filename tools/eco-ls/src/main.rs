@@ -19,9 +19,9 @@ fn main() -> ExitCode {
         let (from_stdin, selectors): (Vec<String>, Vec<String>) = args.selectors.into_iter().partition(|s| s == "-");
         let named = args.diff.as_ref().unwrap_or(&selectors);
         let (store, scopes) = match tool.config() {
-            Ok(config) => (Store::new(config.store()?, &config.name), config.scopes),
+            Ok(config) => (Store::new(config.store()?, &config.name, now), config.scopes),
             // A path needs no store to be found in.
-            Err(_) if !named.is_empty() && named.iter().all(|s| store::is_path(s)) => (Store::new(".".as_ref(), ""), Scopes::default()),
+            Err(_) if !named.is_empty() && named.iter().all(|s| store::is_path(s)) => (Store::new(".".as_ref(), "", now), Scopes::default()),
             Err(e) => return Err(e.into()),
         };
         if let Some(two) = &args.diff {
@@ -53,13 +53,20 @@ fn main() -> ExitCode {
         });
         for stored in &found {
             tool.emit_at(&stored.stamp, stored.snapshot.clone())?;
+            if store.is_ahead(stored) {
+                tool.say(&format!("{} says that it was taken in the future, so it counts as the latest of nothing", stored.path.display()));
+            }
             if let Some(lacks) = &stored.lacks {
                 tool.error(&format!("{}: {lacks}", stored.path.display()));
                 exit = exit.and(Exit::Unfinished);
-                continue;
             }
             if let Some(patterns) = &patterns {
-                for entry in store::entries(stored, |path| patterns.match_path(path))? {
+                let entries = match store::entries(stored, |path| patterns.match_path(path)) {
+                    // Why that cannot be was just said.
+                    Err(Error::Archive { .. }) if stored.lacks.is_some() => continue,
+                    other => other?,
+                };
+                for entry in entries {
                     tool.emit_at(&stored.stamp, entry)?;
                 }
             }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     tool::run(|args: Args, tool: &mut Tool| -> anyhow::Result<Exit> {
         let config = tool.config()?;
-        let mut orders = Orders::new(&args, &config);
+        let mut orders = Orders::new(&args, &config, tool.now());
         if args.recover {
             return Ok(orders.recover(tool)?);
         }

@@ -16,19 +16,20 @@ pub struct Orders<'a> {
     args: &'a Args,
     config: &'a Config,
     eco: Ecosystem,
+    now: Timestamp,
 }
 
 impl<'a> Orders<'a> {
-    pub fn new(args: &'a Args, config: &'a Config) -> Orders<'a> {
-        Orders { args, config, eco: config.ecosystem() }
+    pub fn new(args: &'a Args, config: &'a Config, now: Timestamp) -> Orders<'a> {
+        Orders { args, config, eco: config.ecosystem(), now }
     }
 
     /// The configured store; a path given as selector needs none.
     pub fn store(&self) -> Result<Store> {
         let by_path = self.args.selector.as_ref().is_some_and(|s| store::is_path(s));
         match self.config.store() {
-            Err(_) if by_path => Ok(Store::new(".".as_ref(), &self.config.name)),
-            folder => Ok(Store::new(folder?, &self.config.name)),
+            Err(_) if by_path => Ok(Store::new(".".as_ref(), &self.config.name, self.now)),
+            folder => Ok(Store::new(folder?, &self.config.name, self.now)),
         }
     }
 

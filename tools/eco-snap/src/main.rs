@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             }
         }
         tool.changes_something()?;
-        let store = Store::new(config.store().or_else(|e| args.output.as_deref().map(eco::disk::parent).ok_or(e))?, &config.name);
+        let store = Store::new(config.store().or_else(|e| args.output.as_deref().map(eco::disk::parent).ok_or(e))?, &config.name, tool.now());
         let daily = args.kind == "daily" && !args.full && args.output.is_none();
         let (id, stop) = (tool.new_id(), tool.stop_flag());
         let quiesce = Quiesce::new(config.service(), config.hooks.clone(), &id, &stop);
@@ -66,8 +66,8 @@ fn main() -> ExitCode {
         snapshot.took_ms = Some(clock.elapsed().as_millis() as u64);
         let unstable = snapshot.unstable.len();
         tool.emit_at(&taken.stored.stamp, snapshot)?;
-        if let Some(why) = taken.promoted {
-            tool.say(&format!("a full snapshot instead of a differential one: {why}"));
+        for note in &taken.notes {
+            tool.say(note);
         }
         for path in &taken.vanished {
             tool.detail(&format!("{} was gone when its turn came", path.display()));

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         }
         for selector in &args.selectors {
             let path = match &config {
-                Some(config) if !store::is_path(selector) => match Store::new(config.store()?, &config.name).select(selector) {
+                Some(config) if !store::is_path(selector) => match Store::new(config.store()?, &config.name, tool.now()).select(selector) {
                     Ok(stored) => stored.path,
                     Err(Error::NoMatch(why)) => {
                         tool.error(&why);

@@ -4,7 +4,7 @@ use super::super::Archive;
 use super::super::index::Listed;
 use crate::error::{Error, Result};
 use crate::scope::Found;
-use crate::tree::{Identity, Kind};
+use crate::tree::Kind;
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 
@@ -81,8 +81,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Beside<'a, I> 
 
     /// Passes over the names before this one.
     fn pass(&mut self, until: Option<&Path>) -> Result<()> {
-        let damaged =
-            |why: &str| Error::archive(self.previous.archive.path(), format!("its index is damaged: {why}; --full --rehash does without it"));
+        let damaged = |why: &str| Error::archive(self.previous.archive.path(), format!("its index is damaged: {why}"));
         while let Some(next) = self.listed.peek() {
             let path = match next {
                 Ok(listed) => listed.entry.node.path.as_path(),
@@ -111,7 +110,8 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Beside<'a, I> 
         let mtime = found.node.meta.mtime;
         listed.entry.node.kind == found.node.kind
             && listed.entry.sqlite.is_none()
-            && is_same_object(listed, &found.identity)
+            // Device numbers change when a machine starts, so they say nothing.
+            && listed.entry.identity.is_some_and(|was| was.ino == found.identity.ino && was.ctime_ns == found.identity.ctime_ns)
             && listed.entry.node.meta.mtime == mtime
             && found.identity.ctime_ns < before
             && mtime.seconds.saturating_mul(1_000_000_000) < before
@@ -119,9 +119,4 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Beside<'a, I> 
             && listed.entry.node.meta.user == found.node.meta.user
             && listed.entry.node.meta.group == found.node.meta.group
     }
-}
-
-/// Whether it is the same inode, not touched since. Device numbers change when a machine starts, so they say nothing.
-pub(super) fn is_same_object(listed: &Listed, now: &Identity) -> bool {
-    listed.entry.identity.is_some_and(|was| was.ino == now.ino && was.ctime_ns == now.ctime_ns)
 }

@@ -2,13 +2,13 @@
 
 use super::super::index::{Entry, Listed, Partial};
 use super::super::{CHUNK, header};
-use super::beside::{Beside, is_same_object};
+use super::beside::Beside;
 use super::{Ask, Budget, Event, How, Packed};
 use crate::digest::{self, Hasher};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::scope::{Found, Step, Unreadable, is_unreadable};
-use crate::tree::{Digest, Hole, Kind, Meta};
+use crate::tree::{Digest, Hole, Kind, Meta, Node};
 use rustix::fs::{Mode, OFlags, Stat};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -39,8 +39,6 @@ pub(super) struct Captured {
     pub(super) sockets: Vec<PathBuf>,
     /// What the archive from before holds and this snapshot does not.
     pub(super) gone: Vec<PathBuf>,
-    /// A link leads to a file that was left out of a differential archive, because nothing told that it had got another name.
-    pub(super) torn: bool,
 }
 
 /// What became of one attempt to read a file.
@@ -103,8 +101,12 @@ pub(super) struct Reader<'a, I: Iterator> {
     pending: Vec<u8>,
     /// The folders on the way down to the current entry that a differential archive does not hold yet.
     way: Vec<Found>,
-    /// Files with several names, pipes and devices that are stored: what links to one must find it in the same archive.
+    /// What has several names and is stored: what links to it must find it in the same archive.
     linked: HashSet<PathBuf>,
+    /// Names that are new, of files that only the base holds.
+    apart: HashMap<PathBuf, PathBuf>,
+    /// Files whose times say nothing about what is written to them.
+    mapped: HashSet<u64>,
     /// A file with several names may lose the first one meanwhile: the next one then stands for it.
     heirs: HashMap<PathBuf, PathBuf>,
 }
@@ -121,8 +123,26 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
     ) -> Result<Reader<'a, I>> {
         let dir = disk::open_dir(base)?;
         let (captured, pending, way) = (Captured::default(), Vec::new(), Vec::new());
-        let (linked, heirs) = (HashSet::new(), HashMap::new());
-        Ok(Reader { base, dir, top, flow, before, how, progress, stop, captured, unreadable: Unreadable::default(), pending, way, linked, heirs })
+        let (linked, apart, heirs) = (HashSet::new(), HashMap::new(), HashMap::new());
+        let unreadable = Unreadable::default();
+        Ok(Reader {
+            base,
+            dir,
+            top,
+            flow,
+            before,
+            how,
+            progress,
+            stop,
+            captured,
+            unreadable,
+            pending,
+            way,
+            linked,
+            apart,
+            mapped: disk::mapped(),
+            heirs,
+        })
     }
 
     pub(super) fn run(mut self, steps: impl Iterator<Item = Result<Step>>) -> Result<Captured> {
@@ -180,13 +200,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         let listed = self.before.as_mut().map(|before| before.find(&found)).transpose()?.flatten();
         if self.differential() {
             self.way.retain(|folder| found.node.path.starts_with(&folder.node.path));
-            // Pipes and devices are always stored, for the sake of further names that they may have got.
-            let stays = match found.node.kind {
-                Kind::Dir | Kind::Symlink { .. } => true,
-                Kind::Hardlink { .. } => found.links,
-                _ => false,
-            };
-            if stays && listed.as_ref().is_some_and(|listed| listed.entry.node == found.node) {
+            if listed.as_ref().is_some_and(|listed| listed.entry.node == found.node) && !self.is_always_looked_at(&found) {
                 // A folder is stored only if something below it is.
                 if found.node.kind == Kind::Dir {
                     self.way.push(found);
@@ -198,7 +212,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         match found.node.kind {
             Kind::File { .. } => self.file(found, how, listed.as_ref()),
             _ => {
-                if let Kind::Fifo | Kind::Char { .. } | Kind::Block { .. } = found.node.kind {
+                if found.links {
                     self.linked.insert(found.node.path.clone());
                 }
                 self.begin(entry(found))
@@ -206,16 +220,28 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         }
     }
 
-    /// A new link to a file that was found unchanged a moment ago, and is therefore not in this archive, stands for itself.
+    /// Whether it may have to be in a differential archive although it stands in the base just as it is.
+    fn is_always_looked_at(&self, found: &Found) -> bool {
+        match &found.node.kind {
+            Kind::File { .. } => true,
+            // Whoever unpacks the one archive over the other must not keep the file from before under this name.
+            Kind::Hardlink { target } => self.linked.contains(target),
+            // An archive without any entry is more than some readers can bear.
+            Kind::Dir => found.node.path.as_os_str().is_empty(),
+            // A pipe with several names: the others may be new.
+            _ => found.links,
+        }
+    }
+
+    /// A new link to a file that was found unchanged a moment ago, and is therefore not in this archive, is stored as a file that says
+    /// whose other name it is.
     fn follow_new_links(&mut self, found: &mut Found) {
         if let Kind::Hardlink { target } = &found.node.kind
             && !self.linked.contains(target)
         {
-            // Linking touches a file, but moving a folder with one of its names in it does not.
-            self.captured.torn = true;
+            self.apart.insert(found.node.path.clone(), target.clone());
             self.heirs.insert(target.clone(), found.node.path.clone());
             found.node.kind = Kind::File { size: 0 };
-            found.links = true;
         }
     }
 
@@ -249,6 +275,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
                     let path = found.node.path;
                     // Nor can it be an heir then.
                     self.heirs.retain(|_, heir| *heir != path);
+                    self.apart.remove(&path);
                     if let (Some(before), Some(_)) = (&mut self.before, listed) {
                         before.lose(&path);
                     }
@@ -267,7 +294,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
 
     /// A file that is certainly the one from before: its pieces are taken over, or left where they are.
     fn untouched(&mut self, mut found: Found, listed: &Listed) -> Result<()> {
-        self.count(&found.node.kind);
+        self.count(&found.node);
         if self.differential() {
             return Ok(());
         }
@@ -288,9 +315,11 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         Ok(())
     }
 
-    fn count(&mut self, kind: &Kind) {
-        self.captured.files += 1;
-        self.captured.bytes += kind.size();
+    fn count(&mut self, node: &Node) {
+        if !self.apart.contains_key(&node.path) {
+            self.captured.files += 1;
+            self.captured.bytes += node.kind.size();
+        }
     }
 
     /// Reads one file. A change that is noticed before anything was sent costs nothing; a larger file is taken back. On the last
@@ -309,6 +338,10 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         if !matches!(now.kind, Kind::File { .. }) {
             return Ok(Attempt::Replaced);
         }
+        // Another file may have taken the name since the walk: that one is nobody's link.
+        if (identity.dev, identity.ino) != (found.identity.dev, found.identity.ino) {
+            self.apart.remove(&found.node.path);
+        }
         // Permissions and owner may have changed since the walk; names are asked once.
         let meta = std::mem::take(&mut found.node.meta);
         let xattrs = disk::xattrs_of(opened.file.as_fd(), &opened.path)?;
@@ -324,10 +357,12 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         if found.links {
             self.linked.insert(found.node.path.clone());
         }
-        let compared = Compared { sqlite: copy.map(|(_, digest)| *digest), listed: listed.filter(|_| self.differential()) };
+        // What is to become a link is not the file that had its name before, be it the same in everything else.
+        let listed = listed.filter(|_| self.differential() && !self.apart.contains_key(&found.node.path));
+        let compared = Compared { sqlite: copy.map(|(_, digest)| *digest), listed };
         if opened.before.st_size as usize <= CHUNK {
             self.read_small(found, opened, compared, last_try)
-        } else if compared.listed.is_some() && !found.links && !last_try {
+        } else if compared.listed.is_some() && !last_try {
             self.read_changes(found, opened, compared)
         } else {
             self.read_large(found, opened, compared, last_try)
@@ -345,7 +380,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         // One that grows and grows is kept as far as it was when it was opened.
         content.truncate(CHUNK);
         found.node.kind = Kind::File { size: content.len() as u64 };
-        self.count(&found.node.kind);
+        self.count(&found.node);
         let attempt = if stable { Attempt::Done } else { Attempt::Changed };
         if compared.listed.is_some() && compared.is_same(&found, &digest::of(&content)) {
             self.linked.remove(&found.node.path);
@@ -362,7 +397,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
     }
 
     fn read_large(&mut self, found: Found, mut opened: Opened, compared: Compared<'_>, last_try: bool) -> Result<Attempt> {
-        let (kind, size) = (found.node.kind.clone(), found.node.kind.size());
+        let (node, size) = (found.node.clone(), found.node.kind.size());
         let holes = std::mem::take(&mut opened.holes);
         let before_this = self.mark(Entry { sqlite: compared.sqlite, holes, ..entry(found) })?;
         let mut hasher = Hasher::default();
@@ -386,14 +421,14 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         }
         self.flow.send(Event::Digest(hasher.finish()))?;
         self.pending.resize(header::padding(size), 0);
-        self.count(&kind);
+        self.count(&node);
         Ok(if stable { Attempt::Done } else { Attempt::Changed })
     }
 
     /// A large file that the base may hold in part: only the pieces that differ are stored. It is read twice, since its header says
     /// how many those are.
     fn read_changes(&mut self, found: Found, opened: Opened, compared: Compared<'_>) -> Result<Attempt> {
-        let kind = found.node.kind.clone();
+        let (node, kind) = (found.node.clone(), found.node.kind.clone());
         let was = compared.listed.map_or(&[][..], |listed| &listed.pieces);
         // Pieces of other sizes than ours would be in other places.
         let was = if was.iter().rev().skip(1).all(|piece| piece.size as usize == CHUNK) { was } else { &[] };
@@ -416,10 +451,12 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
             return Ok(Attempt::Changed);
         }
         if compared.is_same(&found, &whole) {
-            self.count(&kind);
+            self.linked.remove(&found.node.path);
+            self.count(&node);
             return Ok(Attempt::Done);
         }
-        if held.len() as u64 == pieces {
+        // What links to a file must find all of it.
+        if held.len() as u64 == pieces || found.links {
             return self.read_large(found, opened, compared, false);
         }
         let partial = Partial { held: held.iter().map(|(number, _)| *number).collect(), digest: changes.finish(), stored };
@@ -433,11 +470,11 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
                 None => return self.rewind(before_this),
             }
         }
-        // Where nothing is stored, its own header still waits.
+        // Where no piece had to be stored, its headers still wait.
         if stored > 0 {
             self.pending.resize(header::padding(stored), 0);
         }
-        self.count(&kind);
+        self.count(&node);
         Ok(Attempt::Done)
     }
 
@@ -473,7 +510,10 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
     }
 
     /// Sends an entry; its headers wait for the next content, but never in such numbers that they fill the memory.
-    fn store(&mut self, entry: Entry) -> Result<()> {
+    fn store(&mut self, mut entry: Entry) -> Result<()> {
+        entry.same_as = self.apart.get(&entry.node.path).cloned();
+        // Without it, whoever builds on this archive reads the file again.
+        entry.identity = entry.identity.filter(|identity| !self.mapped.contains(&identity.ino));
         if self.pending.len() >= header::TOGETHER {
             self.headers()?;
         }
@@ -503,7 +543,16 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
 }
 
 fn entry(found: Found) -> Entry {
-    Entry { node: found.node, digest: None, chunks: 0..0, identity: Some(found.identity), sqlite: None, partial: None, holes: Vec::new() }
+    Entry {
+        node: found.node,
+        digest: None,
+        chunks: 0..0,
+        identity: Some(found.identity),
+        sqlite: None,
+        partial: None,
+        same_as: None,
+        holes: Vec::new(),
+    }
 }
 
 /// How long the piece `number` of a file is.
@@ -561,10 +610,8 @@ impl Compared<'_> {
     fn is_same(&self, found: &Found, digest: &Digest) -> bool {
         let Some(was) = self.listed.map(|listed| &listed.entry) else { return false };
         let same_content = if self.sqlite.is_some() { was.sqlite == self.sqlite } else { was.digest == Some(*digest) && was.sqlite.is_none() };
-        // A file with several names is stored with all of them as soon as one of them may be new.
-        let same_names = !found.links || self.listed.is_some_and(|listed| is_same_object(listed, &found.identity));
         // The copy of a database may be longer or shorter than the other one, and holds the same.
         let same_size = self.sqlite.is_some() || was.node.kind == found.node.kind;
-        same_content && same_names && same_size && was.node.meta == found.node.meta
+        same_content && same_size && was.node.meta == found.node.meta
     }
 }

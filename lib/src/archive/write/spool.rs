@@ -44,8 +44,8 @@ impl<'a> Spool<'a> {
         self.packed.write_all(bytes)
     }
 
-    /// The whole member, and the SHA-256 of the JSON in it.
-    pub(super) fn finish(mut self, head: &Head) -> io::Result<(Vec<u8>, Digest)> {
+    /// The parts of the member, and the SHA-256 of the JSON in it.
+    pub(super) fn finish(mut self, head: &Head) -> io::Result<([Vec<u8>; 3], Digest)> {
         let begin = toc::beginning(head);
         let json = self.length + toc::END.len() as u64;
         let length = begin.len() as u64 + json;
@@ -67,10 +67,9 @@ impl<'a> Spool<'a> {
 
         let mut member = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
         member.extend_from_slice(encoder.get_ref());
-        member.extend_from_slice(&packed);
-        member.extend_from_slice(&sum.sum().to_le_bytes());
-        member.extend_from_slice(&sum.amount().to_le_bytes());
-        Ok((member, digest(&begin, &packed, json)?))
+        let end = [sum.sum().to_le_bytes(), sum.amount().to_le_bytes()].concat();
+        let digest = digest(&begin, &packed, json)?;
+        Ok(([member, packed, end], digest))
     }
 }
 

@@ -68,8 +68,8 @@ fn a_snapshot_shows_what_choosing_one_needs() {
     assert_eq!(
         example("snapshot"),
         "\
-ID      TIME (UTC)                   AGE  KIND            MODE          HEALTH   GOOD  VERIFIED    FILES      SIZE   ARCHIVE  WHERE
-2a91b7  2026-03-01 08:30:00   3 h 30 min  daily           full          ok       yes   yes          8079   513 MiB   158 MiB  \
+ID      TIME (UTC)                   AGE  KIND            HEALTH   GOOD  VERIFIED    FILES      SIZE  WHERE
+2a91b7  2026-03-01 08:30:00   3 h 30 min  daily           ok       yes   yes          8079   513 MiB  \
 restore rehearsed 2026-03-01 12:00:00, /backups/shop-daily/shop-daily-20260301T083000Z-2a91b7.tar.gz
 "
     );
