@@ -10,8 +10,12 @@ mod acl;
 mod extract;
 mod footer;
 mod foreign;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_entry;
 mod header;
 mod index;
+#[cfg(test)]
+mod laws;
 pub mod member;
 mod read;
 mod sample;

@@ -12,6 +12,8 @@
 //! | `ID/tree` | what is staged; after the exchange, the tree from before |
 //! | `ID/undo` | the journal of the finished transaction, for undoing it |
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_entry;
 mod journal;
 mod recover;
 mod run;

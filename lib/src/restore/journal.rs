@@ -4,7 +4,7 @@ use crate::digest;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::{RecordPath, Restore, Scope};
-use crate::scope::OURS;
+use crate::scope::{OURS, check_plain};
 use crate::time::Timestamp;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
@@ -134,10 +134,14 @@ impl Journal {
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {
+        disk::replace(path, self.encode().as_bytes(), 0o600)
+    }
+
+    /// Its checksum, and below it the journal.
+    pub(super) fn encode(&self) -> String {
         // Strings, numbers and lists of them: this cannot fail.
         let body = serde_json::to_string(self).expect("a journal serializes");
-        let text = format!("{}\n{body}\n", digest::of(body.as_bytes()));
-        disk::replace(path, text.as_bytes(), 0o600)
+        format!("{}\n{body}\n", digest::of(body.as_bytes()))
     }
 
     /// The journal at `path`, if there is one.
@@ -150,16 +154,31 @@ impl Journal {
             other => other.named("read", path)?,
         };
         let broken =
-            |why: &str| Error::RecoverFirst(format!("{} {why}: nothing was changed; keep {} and look at it", path.display(), path.display()));
-        let (sum, body) = text.split_once('\n').ok_or_else(|| broken("is cut short"))?;
+            |why: String| Error::RecoverFirst(format!("{} {why}: nothing was changed; keep {} and look at it", path.display(), path.display()));
+        Journal::decode(&text).map(Some).map_err(broken)
+    }
+
+    /// The journal in this text.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the rest of a sentence that begins with its path.
+    pub(super) fn decode(text: &str) -> std::result::Result<Journal, String> {
+        let (sum, body) = text.split_once('\n').ok_or("is cut short")?;
         if digest::of(body.trim_end_matches('\n').as_bytes()).to_string() != sum {
-            return Err(broken("does not match its checksum"));
+            return Err("does not match its checksum".into());
         }
-        let journal: Journal = serde_json::from_str(body).map_err(|e| broken(&format!("cannot be understood ({e})")))?;
+        let journal: Journal = serde_json::from_str(body).map_err(|e| format!("cannot be understood ({e})"))?;
         if journal.version != VERSION {
-            return Err(broken("was written by another version"));
+            return Err("was written by another version".into());
         }
-        Ok(Some(journal))
+        // Recovery renames and removes what it finds at these.
+        let folder = Path::new(&journal.folder);
+        let plain = |path: PathBuf| path.as_os_str().is_empty() || check_plain(&path).is_ok();
+        let inside = journal.pairs.iter().map(Pair::path).chain(journal.carry_from.iter().map(RecordPath::to_path)).all(plain);
+        if !inside || check_plain(folder).is_err() || folder.iter().count() != 1 {
+            return Err("leads outside the tree that it is about".into());
+        }
+        Ok(journal)
     }
 
     /// The transaction is over: its journal becomes the note for undoing it, or goes with its folder.
@@ -276,6 +295,24 @@ mod tests {
             wrong[at] ^= 1;
             fs::write(&path, wrong).unwrap();
             assert!(matches!(Journal::read(&path), Err(Error::RecoverFirst(_))), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_journal_that_leads_outside_its_tree_is_not_followed() {
+        let (_dir, journal) = world();
+        assert_eq!(Journal::decode(&journal.encode()), Ok(journal.clone()));
+        let wrong = |change: &dyn Fn(&mut Journal)| {
+            let mut journal = journal.clone();
+            change(&mut journal);
+            Journal::decode(&journal.encode()).unwrap_err()
+        };
+        for folder in ["..", "/tmp", "r1/tree", "", "."] {
+            assert!(wrong(&|journal| journal.folder = folder.into()).contains("outside"), "{folder}");
+        }
+        for path in ["../other", "/etc", "data/../.."] {
+            assert!(wrong(&|journal| journal.pairs = vec![Pair::new(Path::new(path), None, None)]).contains("outside"), "{path}");
+            assert!(wrong(&|journal| journal.carry_from = vec![RecordPath::new(path)]).contains("outside"), "{path}");
         }
     }
 
