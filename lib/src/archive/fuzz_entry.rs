@@ -140,7 +140,7 @@ pub fn archive(data: &[u8]) {
         return;
     }
     sound(&index, body.len() as u64);
-    if archive.verify(&index, &|_| ()).unwrap().is_empty() {
+    if archive.verify(&index, true, &|_| ()).unwrap().is_empty() {
         for entry in index.entries.iter().filter(|entry| matches!(entry.node.kind, Kind::File { .. })) {
             let mut hasher = Hasher::default();
             let mut length = 0;

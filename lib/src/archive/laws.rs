@@ -151,7 +151,7 @@ fn assembled(top: Draft, drafts: Vec<Draft>, differential: bool, gone: Vec<Vec<u
         let digest = matches!(kind, Kind::File { .. }).then_some(digest);
         let chunks = start..index.chunks.len() as u32;
         let node = Node { path, kind, meta: draft.meta };
-        index.entries.push(Entry { node, digest, chunks, identity: draft.identity, sqlite: draft.sqlite.map(Digest), partial, holes });
+        index.entries.push(Entry { node, digest, chunks, identity: draft.identity, sqlite: draft.sqlite.map(Digest), partial, same_as: None, holes });
     }
     if let Some(last) = index.chunks.last_mut() {
         last.end = END;
