@@ -147,11 +147,13 @@ fn assembled(top: Draft, drafts: Vec<Draft>, differential: bool, gone: Vec<Vec<u
             index.chunks.push(Chunk { offset: offset + 1, end: end + 1, size, digest, from_base: false });
             offset = end;
         }
+        let another_name = differential && matches!(kind, Kind::File { .. }) && partial.is_none() && draft.sqlite.is_some();
+        let same_as = (another_name && !others.is_empty()).then(|| draft.folder.get(&others).clone());
         if kind == Kind::Dir { &mut folders } else { &mut others }.push(path.clone());
         let digest = matches!(kind, Kind::File { .. }).then_some(digest);
         let chunks = start..index.chunks.len() as u32;
         let node = Node { path, kind, meta: draft.meta };
-        index.entries.push(Entry { node, digest, chunks, identity: draft.identity, sqlite: draft.sqlite.map(Digest), partial, same_as: None, holes });
+        index.entries.push(Entry { node, digest, chunks, identity: draft.identity, sqlite: draft.sqlite.map(Digest), partial, same_as, holes });
     }
     if let Some(last) = index.chunks.last_mut() {
         last.end = END;
