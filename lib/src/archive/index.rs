@@ -138,11 +138,6 @@ impl Entry {
         node
     }
 
-    /// How long the piece `number` of the whole file is.
-    pub(super) fn piece_size(&self, number: u64) -> u64 {
-        self.node.kind.size().saturating_sub(number * CHUNK as u64).min(CHUNK as u64)
-    }
-
     /// Whether the stored pieces can be the ones that they are said to be.
     pub(super) fn check_partial(&self, pieces: &[Chunk]) -> Result<(), String> {
         let Some(partial) = &self.partial else { return Ok(()) };
@@ -150,9 +145,15 @@ impl Entry {
             return Err(format!("{} bytes, of which the pieces cannot be counted", self.node.kind.size()));
         }
         let ascending = partial.held.windows(2).all(|pair| pair[0] < pair[1]);
-        let fitting = partial.held.iter().zip(pieces).all(|(number, piece)| self.piece_size(u64::from(*number)) == u64::from(piece.size));
+        let fitting =
+            partial.held.iter().zip(pieces).all(|(number, piece)| piece_size(self.node.kind.size(), u64::from(*number)) == u64::from(piece.size));
         if ascending && fitting && partial.held.len() == pieces.len() { Ok(()) } else { Err("its pieces are not those that it names".into()) }
     }
+}
+
+/// How long the piece `number` of a file of this size is.
+pub(super) fn piece_size(size: u64, number: u64) -> u64 {
+    size.saturating_sub(number * CHUNK as u64).min(CHUNK as u64)
 }
 
 /// An entry with its pieces, as it stands in an index.
@@ -358,7 +359,7 @@ fn joined(mut own: Listed, base: Option<&Listed>) -> Result<Listed, String> {
             Some((_, piece)) => Some(piece),
             None => {
                 let piece = base.and_then(|base| base.pieces.get(number as usize));
-                piece.filter(|piece| u64::from(piece.size) == own.entry.piece_size(number))
+                piece.filter(|piece| u64::from(piece.size) == piece_size(own.entry.node.kind.size(), number))
             }
         };
         let lacking = || format!("{name}: neither it nor its base holds piece {number}");

@@ -149,12 +149,7 @@ impl Archive {
         let own = own.expecting(sha256_toc);
         Ok(match &head.base {
             None => Box::new(own),
-            Some(base) => {
-                let full = self.open_base(base)?;
-                let listing = full.own_listing()?;
-                full.check_full(listing.head(), base)?;
-                Box::new(Completed::new(&head, own, listing.expecting(&base.sha256_toc)))
-            }
+            Some(base) => Box::new(Completed::new(&head, own, self.open_base(base)?.own_listing()?.expecting(&base.sha256_toc))),
         })
     }
 
@@ -185,21 +180,12 @@ impl Archive {
     fn expecting(&self, base: &Base) -> Result<(Index, Digest)> {
         let (index, digest) = self.index()?;
         if digest.to_string() == base.sha256_toc {
-            self.check_full(Some(&index.head), base)?;
             return Ok((index, digest));
         }
         Err(Error::archive(
             &self.path,
             format!("it is not the base {} that the differential archive was made from: its index is another one", base.id),
         ))
-    }
-
-    /// What another one completes must be whole by itself.
-    fn check_full(&self, head: Option<&Head>, base: &Base) -> Result<()> {
-        if head.is_some_and(|head| head.base.is_none()) {
-            return Ok(());
-        }
-        Err(Error::archive(&self.path, format!("it is differential itself and cannot be the base {} of another one", base.id)))
     }
 
     /// The base of this differential archive, wherever in the same store it is.

@@ -49,9 +49,7 @@ impl Archive {
         damage.dedup();
         Ok(damage)
     }
-}
 
-impl Archive {
     /// Reads the content of those files in a differential snapshot, as [`Archive::whole`] gives it, that its base holds, be it in part.
     ///
     /// # Errors

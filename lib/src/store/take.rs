@@ -102,8 +102,8 @@ pub struct Taken {
 pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Taken> {
     let skip = Patterns::new(&taking.rules.exclude).map_err(Error::Config)?;
     if !taking.roots.iter().any(|root| matches!(disk::stat(&taking.base.join(root)), Ok(Some(_)))) {
-        let names: Vec<_> = taking.roots.iter().map(|r| r.display().to_string()).collect();
-        return Err(Error::Config(format!("nothing to capture: none of the roots ({}) is in {}", names.join(", "), taking.base.display())));
+        let roots = names(&taking.roots).join(", ");
+        return Err(Error::Config(format!("nothing to capture: none of the roots ({roots}) is in {}", taking.base.display())));
     }
     let (path, stem) = place(store, &taking)?;
     let mut draft = Draft::new(disk::parent(&path), &stem)?;

@@ -1,6 +1,6 @@
 //! The thread that reads the tree, entry by entry, and decides what has to be stored.
 
-use super::super::index::{Entry, Listed, Partial};
+use super::super::index::{Entry, Listed, Partial, piece_size};
 use super::super::{CHUNK, header};
 use super::beside::Beside;
 use super::{Ask, Budget, Event, How, Packed};
@@ -122,9 +122,6 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         stop: &'a AtomicBool,
     ) -> Result<Reader<'a, I>> {
         let dir = disk::open_dir(base)?;
-        let (captured, pending, way) = (Captured::default(), Vec::new(), Vec::new());
-        let (linked, apart, heirs) = (HashSet::new(), HashMap::new(), HashMap::new());
-        let unreadable = Unreadable::default();
         Ok(Reader {
             base,
             dir,
@@ -134,14 +131,14 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
             how,
             progress,
             stop,
-            captured,
-            unreadable,
-            pending,
-            way,
-            linked,
-            apart,
+            captured: Captured::default(),
+            unreadable: Unreadable::default(),
+            pending: Vec::new(),
+            way: Vec::new(),
+            linked: HashSet::new(),
+            apart: HashMap::new(),
             mapped: disk::mapped(),
-            heirs,
+            heirs: HashMap::new(),
         })
     }
 
@@ -428,16 +425,16 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
     /// A large file that the base may hold in part: only the pieces that differ are stored. It is read twice, since its header says
     /// how many those are.
     fn read_changes(&mut self, found: Found, opened: Opened, compared: Compared<'_>) -> Result<Attempt> {
-        let (node, kind) = (found.node.clone(), found.node.kind.clone());
+        let (node, size) = (found.node.clone(), found.node.kind.size());
         let was = compared.listed.map_or(&[][..], |listed| &listed.pieces);
         // Pieces of other sizes than ours would be in other places.
         let was = if was.iter().rev().skip(1).all(|piece| piece.size as usize == CHUNK) { was } else { &[] };
         let (mut whole, mut changes, mut stored) = (Hasher::default(), Hasher::default(), 0);
         let mut held: Vec<(u32, Digest)> = Vec::new();
-        let pieces = kind.size().div_ceil(CHUNK as u64);
+        let pieces = size.div_ceil(CHUNK as u64);
         for number in 0..pieces {
             self.go_on()?;
-            let Some(piece) = opened.piece(&kind, number) else { return Ok(Attempt::Changed) };
+            let Some(piece) = opened.piece(size, number) else { return Ok(Attempt::Changed) };
             whole.update(&piece);
             let digest = digest::of(&piece);
             if was.get(number as usize).is_none_or(|was| was.digest != digest || was.size as usize != piece.len()) {
@@ -465,7 +462,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         let before_this = self.mark(marked)?;
         for (number, digest) in held {
             self.go_on()?;
-            match opened.piece(&kind, u64::from(number)).filter(|piece| digest::of(piece) == digest) {
+            match opened.piece(size, u64::from(number)).filter(|piece| digest::of(piece) == digest) {
                 Some(piece) => self.content(piece)?,
                 None => return self.rewind(before_this),
             }
@@ -555,11 +552,6 @@ fn entry(found: Found) -> Entry {
     }
 }
 
-/// How long the piece `number` of a file is.
-fn length_of(kind: &Kind, number: u64) -> usize {
-    kind.size().saturating_sub(number * CHUNK as u64).min(CHUNK as u64) as usize
-}
-
 /// A file that is being read, and what it was when that began.
 struct Opened {
     file: File,
@@ -590,8 +582,8 @@ impl Opened {
     }
 
     /// The piece `number` of the file; `None` if it has become shorter.
-    fn piece(&self, kind: &Kind, number: u64) -> Option<Vec<u8>> {
-        let mut piece = vec![0; length_of(kind, number)];
+    fn piece(&self, size: u64, number: u64) -> Option<Vec<u8>> {
+        let mut piece = vec![0; piece_size(size, number) as usize];
         self.file.read_exact_at(&mut piece, number * CHUNK as u64).ok().map(|()| piece)
     }
 }
