@@ -17,6 +17,7 @@ pub mod fuzz_entry;
 mod journal;
 mod recover;
 mod run;
+mod safety;
 mod stage;
 mod swap;
 mod target;
