@@ -98,8 +98,9 @@ pub(super) struct Journal {
     pub(super) pairs: Vec<Pair>,
     /// Whether the service is stopped and started.
     pub(super) control: bool,
-    /// The unit that is switched off meanwhile.
-    pub(super) unit: Option<Scope>,
+    /// Units that are switched off before; modules come on again afterwards, and the others if the trees go back.
+    #[serde(default)]
+    pub(super) units: Vec<Scope>,
     /// What is carried over from the tree that was live to the one that becomes live.
     pub(super) carry: Vec<String>,
     /// Folders that held carried paths when the plan was made.
@@ -108,8 +109,8 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn new(began: Timestamp, restore: Restore, folder: String, control: bool) -> Journal {
-        let (pairs, carry, carry_from) = Default::default();
-        Journal { version: VERSION, phase: Phase::Staging, began, restore, folder, pairs, control, unit: None, carry, carry_from }
+        let (pairs, units, carry, carry_from) = Default::default();
+        Journal { version: VERSION, phase: Phase::Staging, began, restore, folder, pairs, control, units, carry, carry_from }
     }
 
     /// Where the pending transaction of a tree is noted.

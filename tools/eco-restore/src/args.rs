@@ -14,9 +14,9 @@ pub struct Args {
     #[arg(value_name = "SELECTOR")]
     pub selector: Option<String>,
     /// What to roll back: full, config, module:ID, automation:ID, optimization:ID or experiment:ID [default with SELECTOR: full];
-    /// without SELECTOR, the one snapshot on stdin is restored in this scope
+    /// several of them at once if given again; without SELECTOR, the one snapshot on stdin is restored in this scope
     #[arg(short, long, value_name = "SCOPE")]
-    pub scope: Option<Scope>,
+    pub scope: Vec<Scope>,
     /// Extract into this empty or new folder instead; the live tree and the service are not touched
     #[arg(long, value_name = "DIR")]
     pub target: Option<PathBuf>,

@@ -11,6 +11,7 @@ use eco::store::{self, Store, Stored};
 use eco::time::Timestamp;
 use eco::tool::Tool;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 pub struct Orders<'a> {
     args: &'a Args,
@@ -35,13 +36,14 @@ impl<'a> Orders<'a> {
 
     /// The snapshot that a selector means here: `latest-good` is the newest good one that holds the scope, since one of the
     /// configuration alone, taken later, would be of no use for more.
-    pub fn select(&self, selector: &str, scope: &Scope) -> Result<Stored> {
+    pub fn select(&self, selector: &str, scopes: &[Scope]) -> Result<Stored> {
         let store = self.store()?;
         if selector != "latest-good" {
             return store.select(selector);
         }
-        let found = store.newest_good(scope, Timestamp::MAX, &[])?;
-        found.ok_or_else(|| Error::NoMatch(format!("no good snapshot of {scope} in {}; eco-ls shows what is there", store.folder().display())))
+        let found = store.newest_good(scopes, Timestamp::MAX, &[])?;
+        let what = Scope::join(scopes);
+        found.ok_or_else(|| Error::NoMatch(format!("no good snapshot of {what} in {}; eco-ls shows what is there", store.folder().display())))
     }
 
     /// Reads the stream to its end for the one snapshot that it names.
@@ -94,26 +96,26 @@ impl<'a> Orders<'a> {
             return Ok(Exit::Done);
         }
         if !scope.needs_snapshot() {
-            return self.command(tool, scope, said);
+            return self.command(tool, vec![scope], said);
         }
         let store = self.store()?;
         let stored = match &decision.snapshot {
             Some(id) => store.select(id).map_err(|e| refused(&e.to_string()))?,
             None => {
                 let cut = decision.cut.or(decision.onset).ok_or_else(|| refused("it names neither a snapshot nor a time to go back before"))?;
-                let found = store.newest_good(&scope, cut, &memory.failed_snapshots())?;
+                let found = store.newest_good(std::slice::from_ref(&scope), cut, &memory.failed_snapshots())?;
                 found.ok_or_else(|| refused(&format!("the store {} has no good snapshot of {scope} at or before {cut}", store.folder().display())))?
             }
         };
-        self.restore(tool, scope, stored, said)
+        self.restore(tool, vec![scope], stored, said)
     }
 
     /// Restores a snapshot, live or into `--target`.
-    pub fn restore(&mut self, tool: &mut Tool, scope: Scope, stored: Stored, said: Option<(String, bool)>) -> Result<Exit> {
-        if !scope.needs_snapshot() {
-            return Err(Error::Usage(format!("{scope} has no files: leave the snapshot out")));
+    pub fn restore(&mut self, tool: &mut Tool, scopes: Vec<Scope>, stored: Stored, said: Option<(String, bool)>) -> Result<Exit> {
+        if !scopes.iter().any(Scope::needs_snapshot) {
+            return Err(Error::Usage(format!("{} has no files: leave the snapshot out", Scope::join(&scopes))));
         }
-        let order = self.order(tool, scope, said);
+        let order = self.order(tool, scopes, said);
         if let Some(folder) = &self.args.target {
             tool.changes_something()?;
             let lost = self.on_stage(tool, false, |eco, stage| restore::extract_to(eco, &order, stored, folder, stage))?;
@@ -128,9 +130,9 @@ impl<'a> Orders<'a> {
         self.on_stage(tool, asks, |eco, stage| restore::restore(eco, &order, stored, stage)).map(|_| Exit::Done)
     }
 
-    /// Switches a unit without files off.
-    pub fn command(&mut self, tool: &mut Tool, scope: Scope, said: Option<(String, bool)>) -> Result<Exit> {
-        let order = self.order(tool, scope, said);
+    /// Switches units without files off.
+    pub fn command(&mut self, tool: &mut Tool, scopes: Vec<Scope>, said: Option<(String, bool)>) -> Result<Exit> {
+        let order = self.order(tool, scopes, said);
         let _lock = self.ready(tool)?;
         let asks = order.decision.is_none();
         self.on_stage(tool, asks, |eco, stage| restore::order_by_command(eco, &order, stage)).map(|_| Exit::Done)
@@ -154,10 +156,12 @@ impl<'a> Orders<'a> {
         Ok(Exit::Done)
     }
 
-    fn order(&self, tool: &Tool, scope: Scope, said: Option<(String, bool)>) -> Order {
+    fn order(&self, tool: &Tool, mut scopes: Vec<Scope>, said: Option<(String, bool)>) -> Order {
+        let mut named = BTreeSet::new();
+        scopes.retain(|scope| named.insert(scope.clone()));
         let (decision, by_operator) = said.map_or((None, true), |(id, by)| (Some(id), by));
         let Args { adopt, no_control, dry_run, .. } = *self.args;
-        Order { id: tool.new_id(), scope, decision, by_operator, adopt, control: !no_control, dry_run }
+        Order { id: tool.new_id(), scopes, decision, by_operator, adopt, control: !no_control, dry_run }
     }
 
     /// Takes the lock, and finishes what an interrupted run left. A dry run does neither.
