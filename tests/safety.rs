@@ -3,6 +3,8 @@
 
 use crate::harness::{Tree, World};
 use serde_json::{Value, json};
+use std::fs;
+use std::process::Stdio;
 
 /// Every byte and attribute of the roots.
 fn roots(world: &World) -> [Tree; 3] {
@@ -84,9 +86,95 @@ fn a_unit_that_cannot_be_switched_off_stops_a_rollback_of_several() {
     assert_eq!(done.last("restore")["phase"], "failed");
     assert!(world.pid().is_some() && !steps(&done.records()).contains(&"swap".into()));
 
-    std::fs::remove_file(world.path("run/units")).unwrap();
+    fs::remove_file(world.path("run/units")).unwrap();
     world.run("eco-restore").args(["-s", "automation:a", "-s", "experiment:b"]).exits(3).says("experiment:b");
     assert_eq!(world.read("run/units"), "disable a\nstop b\nenable a\n");
     world.run("eco-restore").args(["-s", "automation:a", "-s", "automation:c"]).exits(0);
     assert_eq!(world.read("run/units"), "disable a\nstop b\nenable a\ndisable a\ndisable c\n");
+}
+
+// Aborting.
+
+/// Starts eco-restore with these words and kills it while it waits for a command that never ends.
+fn killed_in(world: &World, command: &str, words: &[&str]) {
+    let whole = world.read(command);
+    fifos(world);
+    world.program(command, "#!/bin/sh\necho >run/here; read line <run/gate\n");
+    let mut run = world.run("eco-restore").args(words).command();
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    fs::read(world.path("run/here")).unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    for pid in world.processes().into_iter().filter(|pid| Some(*pid) != world.pid()) {
+        world.shell(&format!("kill -9 {pid}"));
+    }
+    world.program(command, &whole);
+}
+
+fn fifos(world: &World) {
+    for fifo in ["run/here", "run/gate"].iter().filter(|fifo| !world.path(fifo).exists()) {
+        rustix::fs::mkfifoat(rustix::fs::CWD, world.path(fifo), 0o600.into()).unwrap();
+    }
+}
+
+#[track_caller]
+fn same(before: &[Tree; 3], after: &[Tree; 3]) {
+    before.iter().zip(after).for_each(|(before, after)| before.same_as(after));
+}
+
+/// Names below `.eco`, but for what every run may leave.
+fn left(world: &World) -> Vec<String> {
+    let names = fs::read_dir(world.path(".eco")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !["lock", "memory"].contains(&name.as_str())).collect()
+}
+
+#[test]
+fn an_interrupted_rollback_can_be_aborted_from_wherever_it_is() {
+    let world = World::service();
+    world.run("eco-restore").arg("--abort").exits(0).says("nothing to abort");
+    let snapshot = world.good();
+    world.spoil();
+    let broken = roots(&world);
+    for (command, phase) in [("bin/stop", "failed"), ("bin/start", "reverted")] {
+        killed_in(&world, command, &["latest"]);
+        let done = world.run("eco-restore").arg("--abort").exits(0).says("the tree from before it is live");
+        same(&broken, &roots(&world));
+        assert_eq!(done.last("restore")["phase"], phase);
+        assert_eq!(done.last("restore")["snapshot"], snapshot["id"]);
+        assert!(world.pid().is_some(), "{done}");
+        assert_eq!(left(&world), [""; 0]);
+        assert_eq!(world.run("eco-restore").arg("--abort").exits(0).says("nothing to abort").stdout, "");
+    }
+    assert!(world.read(".eco/memory").contains("\"phase\":\"reverted\""));
+    world.run("eco-restore").args(["--abort", "--recover"]).exits(2);
+}
+
+#[test]
+fn an_interrupted_undo_can_be_aborted_and_done_again() {
+    let world = World::service();
+    world.good();
+    world.write("config/state", "other\n");
+    world.run("eco-restore").arg("latest").exits(0);
+    for command in ["bin/stop", "bin/start"] {
+        killed_in(&world, command, &["--undo"]);
+        world.run("eco-restore").arg("--abort").exits(0);
+        assert_eq!(world.read("config/state"), "well\n");
+    }
+    world.run("eco-restore").arg("--undo").exits(0);
+    assert_eq!(world.read("config/state"), "other\n");
+}
+
+#[test]
+fn what_is_under_way_cannot_be_aborted_by_another() {
+    let world = World::service();
+    world.good();
+    fifos(&world);
+    let start = world.read("bin/start");
+    world.program("bin/start", &format!("{}\necho >run/here; read line <run/gate\n", start.trim_end()));
+    let mut first = world.run("eco-restore").arg("latest").command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    fs::read(world.path("run/here")).unwrap();
+    world.run("eco-restore").arg("--abort").exits(7).says(&format!("eco-restore, pid {}, since", first.id()));
+    fs::write(world.path("run/gate"), "\n").unwrap();
+    assert!(first.wait().unwrap().success());
+    world.run("eco-restore").arg("--abort").exits(0).says("nothing to abort");
 }

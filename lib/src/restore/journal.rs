@@ -101,6 +101,9 @@ pub(super) struct Journal {
     /// Units that are switched off before; modules come on again afterwards, and the others if the trees go back.
     #[serde(default)]
     pub(super) units: Vec<Scope>,
+    /// Whether a person has taken it back.
+    #[serde(default)]
+    pub(super) aborted: bool,
     /// What is carried over from the tree that was live to the one that becomes live.
     pub(super) carry: Vec<String>,
     /// Folders that held carried paths when the plan was made.
@@ -109,8 +112,8 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn new(began: Timestamp, restore: Restore, folder: String, control: bool) -> Journal {
-        let (pairs, units, carry, carry_from) = Default::default();
-        Journal { version: VERSION, phase: Phase::Staging, began, restore, folder, pairs, control, units, carry, carry_from }
+        let (pairs, units, aborted, carry, carry_from) = Default::default();
+        Journal { version: VERSION, phase: Phase::Staging, began, restore, folder, pairs, control, units, aborted, carry, carry_from }
     }
 
     /// Where the pending transaction of a tree is noted.
@@ -121,6 +124,11 @@ impl Journal {
     /// The transaction's folder.
     pub(super) fn folder(&self, root: &Path) -> PathBuf {
         root.join(OURS).join(&self.folder)
+    }
+
+    /// Whether that folder was made for it. An undo exchanges with the folder of the rollback that it undoes.
+    pub(super) fn owns_folder(&self) -> bool {
+        self.folder == self.restore.id
     }
 
     /// Where the other side of a root is.

@@ -5,7 +5,7 @@ use super::stage::{self, Point};
 use super::swap::{self, Side};
 use super::{Ecosystem, Stage};
 use crate::disk;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::health;
 use crate::record::{Plan, Restore, Scope};
 use crate::service::{Proof, Ran, UnitVerb};
@@ -359,7 +359,7 @@ impl Run<'_, '_> {
                 self.stage.report(&self.id(), "start", Some(false), Some(failed), Instant::now());
             }
         }
-        if self.journal.restore.undoes.is_none() {
+        if self.journal.owns_folder() {
             stage::clear_trials(&root, &self.journal)?;
             disk::remove_tree(&self.journal.folder(&root))?;
         }
@@ -531,19 +531,23 @@ impl Run<'_, '_> {
         let not_started = self.start();
         self.switch_on(false);
         let why = self.journal.restore.error.clone().unwrap_or_else(|| "the rollback did not prove healthy".into());
-        let said = match not_started {
-            Some(failed) => Error::SwappedBack(format!("{why}; and the service did not start again: {failed}")),
-            None => Error::SwappedBack(why),
+        let said = match (self.journal.aborted, not_started) {
+            (true, None) => None,
+            (true, Some(failed)) => Some(Error::Process(format!("the tree from before is back, and the service did not start: {failed}"))),
+            (false, None) => Some(Error::SwappedBack(why)),
+            (false, Some(failed)) => Some(Error::SwappedBack(format!("{why}; and the service did not start again: {failed}"))),
         };
         let mut record = self.journal.restore.clone();
         record.phase = "reverted".into();
-        (record.safety, record.exit) = (None, Some(Exit::SwappedBack as u8));
+        (record.safety, record.exit) = (None, said.as_ref().map(|e| e.exit() as u8));
         record.took_ms = Some(self.began.elapsed().as_millis() as u64);
         Memory::add(&root, &record, self.stage.now())?;
-        self.stage.emit(record);
-        disk::remove_tree(&self.journal.folder(&root))?;
+        self.stage.emit(record.clone());
+        if self.journal.owns_folder() {
+            disk::remove_tree(&self.journal.folder(&root))?;
+        }
         self.journal.close(&root, false)?;
-        Err(said)
+        said.map_or(Ok(record), Err)
     }
 
     /// Durable first, told afterwards: whoever reads `completed` can rely on it through a power cut.

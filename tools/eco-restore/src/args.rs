@@ -33,11 +33,14 @@ pub struct Args {
     #[arg(long)]
     pub again: bool,
     /// Put the tree from before the last rollback (or rollback ID) back
-    #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["selector", "scope", "target", "recover"])]
+    #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["selector", "scope", "target", "recover", "abort"])]
     pub undo: Option<Option<String>>,
     /// Finish a rollback that was interrupted, and end
     #[arg(long, conflicts_with_all = ["selector", "scope", "target", "dry_run"])]
     pub recover: bool,
+    /// Go back to the tree from before a rollback that was interrupted, and end
+    #[arg(long, conflicts_with_all = ["selector", "scope", "target", "dry_run", "recover"])]
+    pub abort: bool,
     /// Neither stop nor start the service
     #[arg(long)]
     pub no_control: bool,

@@ -16,6 +16,9 @@ fn main() -> ExitCode {
         if args.recover {
             return Ok(orders.recover(tool)?);
         }
+        if args.abort {
+            return Ok(orders.abort(tool)?);
+        }
         if let Some(which) = &args.undo {
             return Ok(orders.undo(tool, which.as_deref())?);
         }

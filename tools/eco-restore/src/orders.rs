@@ -156,6 +156,16 @@ impl<'a> Orders<'a> {
         Ok(Exit::Done)
     }
 
+    pub fn abort(&mut self, tool: &mut Tool) -> Result<Exit> {
+        let _lock = self.lock(tool)?;
+        let control = !self.args.no_control;
+        match self.on_stage(tool, false, |eco, stage| restore::abort(eco, control, stage))? {
+            None => tool.say("nothing to abort: no rollback is unfinished"),
+            Some(restore) => tool.say(&format!("rollback {} was taken back: the tree from before it is live", restore.id)),
+        }
+        Ok(Exit::Done)
+    }
+
     fn order(&self, tool: &Tool, mut scopes: Vec<Scope>, said: Option<(String, bool)>) -> Order {
         let mut named = BTreeSet::new();
         scopes.retain(|scope| named.insert(scope.clone()));
