@@ -178,3 +178,42 @@ fn what_is_under_way_cannot_be_aborted_by_another() {
     assert!(first.wait().unwrap().success());
     world.run("eco-restore").arg("--abort").exits(0).says("nothing to abort");
 }
+
+// What becomes of a tree that does not prove healthy.
+
+#[test]
+fn a_tree_that_proves_nothing_can_be_left_live() {
+    for (failing, step) in [("fail/selftest", "selftest"), ("fail/start", "start"), ("ill", "health")] {
+        let world = World::service();
+        if failing == "ill" {
+            world.impatient().write("config/state", "ill\n");
+        }
+        world.good();
+        world.write("config/state", "another\n").write("data/orders", "garbage\n");
+        if failing != "ill" {
+            world.write(failing, "");
+        }
+        let done = world.run("eco-restore").args(["latest", "--on-failure", "keep"]).exits(1).says("the new tree was left live");
+        let restore = done.last("restore");
+        assert_eq!((&restore["phase"], &restore["exit"]), (&json!("completed"), &json!(1)), "{done}");
+        assert!(restore["error"].is_string() && done.step(step)["ok"] == false, "{done}");
+        assert_eq!(world.read("data/orders"), "1\n2\n3\n");
+        assert!(!steps(&done.records()).contains(&"swap-back".into()));
+        let _ = fs::remove_file(world.path(failing));
+        world.run("eco-restore").arg("--undo").exits(0);
+        assert_eq!((world.read("data/orders"), world.read("config/state")), ("garbage\n".into(), "another\n".into()));
+        assert!(world.pid().is_some());
+    }
+}
+
+#[test]
+fn that_a_tree_is_to_stay_live_survives_a_crash() {
+    let world = World::service();
+    world.good();
+    world.write("config/state", "another\n");
+    killed_in(&world, "bin/start", &["latest", "--on-failure=keep"]);
+    world.write("fail/selftest", "");
+    let done = world.run("eco-restore").arg("--recover").exits(1).says("the new tree was left live");
+    assert_eq!((done.last("restore")["phase"].clone(), world.read("config/state")), ("completed".into(), "well\n".into()));
+    world.run("eco-restore").args(["latest", "--on-failure", "perhaps"]).exits(2);
+}

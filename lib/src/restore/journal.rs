@@ -101,6 +101,9 @@ pub(super) struct Journal {
     /// Units that are switched off before; modules come on again afterwards, and the others if the trees go back.
     #[serde(default)]
     pub(super) units: Vec<Scope>,
+    /// Whether the new tree stays live even if it does not prove healthy.
+    #[serde(default)]
+    pub(super) keep: bool,
     /// Whether a person has taken it back.
     #[serde(default)]
     pub(super) aborted: bool,
@@ -112,8 +115,8 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn new(began: Timestamp, restore: Restore, folder: String, control: bool) -> Journal {
-        let (pairs, units, aborted, carry, carry_from) = Default::default();
-        Journal { version: VERSION, phase: Phase::Staging, began, restore, folder, pairs, control, units, aborted, carry, carry_from }
+        let (pairs, units, keep, aborted, carry, carry_from) = Default::default();
+        Journal { version: VERSION, phase: Phase::Staging, began, restore, folder, pairs, control, units, keep, aborted, carry, carry_from }
     }
 
     /// Where the pending transaction of a tree is noted.
@@ -129,6 +132,12 @@ impl Journal {
     /// Whether that folder was made for it. An undo exchanges with the folder of the rollback that it undoes.
     pub(super) fn owns_folder(&self) -> bool {
         self.folder == self.restore.id
+    }
+
+    /// Whether the new tree stays live whatever is found: going back to the tree from before is what a person asked for, and it may
+    /// well be as ill as it was.
+    pub(super) fn stands(&self) -> bool {
+        self.keep || self.restore.undoes.is_some()
     }
 
     /// Where the other side of a root is.

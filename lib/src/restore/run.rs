@@ -5,7 +5,7 @@ use super::stage::{self, Point};
 use super::swap::{self, Side};
 use super::{Ecosystem, Stage};
 use crate::disk;
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::health;
 use crate::record::{Plan, Restore, Scope};
 use crate::service::{Proof, Ran, UnitVerb};
@@ -37,6 +37,8 @@ pub struct Order {
     pub adopt: bool,
     /// Whether the service is stopped and started.
     pub control: bool,
+    /// Whether the new tree stays live even if it does not prove healthy.
+    pub keep: bool,
     /// Whether to end after the plan.
     pub dry_run: bool,
 }
@@ -103,6 +105,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     (record.created, record.updated, record.deleted, record.kept) = (Some(plan.created), Some(plan.updated), Some(plan.deleted), Some(plan.kept));
     let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
     journal.units = order.scopes.iter().filter(|scope| !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
+    journal.keep = order.keep;
     journal.carry = point.carry();
     // What is on either side is noted when it is staged; until then the paths say where a trial may have been interrupted.
     journal.pairs = point.roots.iter().map(|root| Pair::new(root, None, None)).collect();
@@ -405,13 +408,16 @@ impl Run<'_, '_> {
         }
         let mut failed = self.start();
         self.end_downtime();
-        failed = failed.or_else(|| self.switch_on(true));
-        failed = failed.or_else(|| self.prove());
-        match failed {
-            // Going back to the tree from before is what a person asked for; it may well be as ill as it was.
-            Some(why) if self.journal.restore.undoes.is_none() => self.backward(&why),
+        if failed.is_none() || self.journal.stands() {
+            let off = self.switch_on(true);
+            failed = failed.or(off);
+        }
+        match failed.or_else(|| self.prove()) {
+            Some(why) if !self.journal.stands() => self.backward(&why),
             Some(why) => {
                 self.journal.restore.error = Some(why);
+                // An undo that was asked for is done.
+                self.journal.restore.exit = self.journal.restore.undoes.is_none().then_some(Exit::No as u8);
                 self.commit()
             }
             None => self.commit(),

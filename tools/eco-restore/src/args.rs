@@ -1,6 +1,6 @@
 //! The words of eco-restore.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use eco::record::Scope;
 use eco::tool::{Common, Words};
 use std::path::PathBuf;
@@ -41,6 +41,9 @@ pub struct Args {
     /// Go back to the tree from before a rollback that was interrupted, and end
     #[arg(long, conflicts_with_all = ["selector", "scope", "target", "dry_run", "recover"])]
     pub abort: bool,
+    /// When the new tree does not prove healthy: revert puts the tree from before back, keep leaves the new one live
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, default_value_t = OnFailure::Revert)]
+    pub on_failure: OnFailure,
     /// Neither stop nor start the service
     #[arg(long)]
     pub no_control: bool,
@@ -52,6 +55,13 @@ pub struct Args {
     pub only: bool,
     #[command(flatten)]
     pub common: Common,
+}
+
+/// What becomes of a new tree that does not prove healthy.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum OnFailure {
+    Revert,
+    Keep,
 }
 
 impl Words for Args {

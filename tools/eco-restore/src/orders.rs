@@ -1,6 +1,6 @@
 //! From words and decisions to transactions: the lock, what is pending, which snapshot, and a person's agreement.
 
-use crate::args::Args;
+use crate::args::{Args, OnFailure};
 use eco::archive::OwnerChange;
 use eco::config::Config;
 use eco::disk::Lock;
@@ -127,7 +127,8 @@ impl<'a> Orders<'a> {
         }
         let _lock = self.ready(tool)?;
         let asks = order.decision.is_none();
-        self.on_stage(tool, asks, |eco, stage| restore::restore(eco, &order, stored, stage)).map(|_| Exit::Done)
+        let done = self.on_stage(tool, asks, |eco, stage| restore::restore(eco, &order, stored, stage))?;
+        Ok(done.map_or(Exit::Done, |restore| ended(tool, &restore)))
     }
 
     /// Switches units without files off.
@@ -150,10 +151,11 @@ impl<'a> Orders<'a> {
 
     pub fn recover(&mut self, tool: &mut Tool) -> Result<Exit> {
         let _lock = self.lock(tool)?;
-        if self.finish_pending(tool)?.is_none() {
+        let Some(restore) = self.finish_pending(tool)? else {
             tool.say("nothing to recover: no rollback is unfinished");
-        }
-        Ok(Exit::Done)
+            return Ok(Exit::Done);
+        };
+        Ok(ended(tool, &restore))
     }
 
     pub fn abort(&mut self, tool: &mut Tool) -> Result<Exit> {
@@ -170,8 +172,8 @@ impl<'a> Orders<'a> {
         let mut named = BTreeSet::new();
         scopes.retain(|scope| named.insert(scope.clone()));
         let (decision, by_operator) = said.map_or((None, true), |(id, by)| (Some(id), by));
-        let Args { adopt, no_control, dry_run, .. } = *self.args;
-        Order { id: tool.new_id(), scopes, decision, by_operator, adopt, control: !no_control, dry_run }
+        let Args { adopt, no_control, dry_run, on_failure, .. } = *self.args;
+        Order { id: tool.new_id(), scopes, decision, by_operator, adopt, control: !no_control, keep: on_failure == OnFailure::Keep, dry_run }
     }
 
     /// Takes the lock, and finishes what an interrupted run left. A dry run does neither.
@@ -244,5 +246,16 @@ impl<'a> Orders<'a> {
             },
         )?;
         lost.into_inner().map_or(Ok(result), Err)
+    }
+}
+
+/// The exit code for a rollback that stands: a tree that did not prove healthy may have been left live on purpose.
+fn ended(tool: &Tool, restore: &Restore) -> Exit {
+    match &restore.error {
+        Some(why) if restore.exit == Some(Exit::No as u8) => {
+            tool.error(&format!("{why}; the new tree was left live, and eco-restore --undo brings the one from before back"));
+            Exit::No
+        }
+        _ => Exit::Done,
     }
 }
