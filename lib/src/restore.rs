@@ -15,6 +15,7 @@
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_entry;
 mod journal;
+mod prove;
 mod recover;
 mod run;
 mod safety;
