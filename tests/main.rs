@@ -9,6 +9,7 @@ mod hazards;
 mod kill;
 mod page_records;
 mod reference_readers;
+mod safety;
 mod shape;
 mod tool_ctl;
 mod tool_decide;

@@ -481,7 +481,7 @@ pub struct Difference {
 pub struct Plan {
     /// The restore's id.
     pub restore: String,
-    /// What is rolled back.
+    /// What is rolled back; several scopes are joined by commas.
     pub scope: String,
     /// To which snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -550,7 +550,7 @@ pub struct Restore {
     /// `operator` if a person asked for it, else absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// What is rolled back.
+    /// What is rolled back; several scopes are joined by commas.
     pub scope: String,
     /// To which snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]

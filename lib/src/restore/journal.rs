@@ -126,8 +126,15 @@ pub(super) struct Journal {
     pub(super) pairs: Vec<Pair>,
     /// Whether the service is stopped and started.
     pub(super) control: bool,
-    /// The unit that is switched off meanwhile.
-    pub(super) unit: Option<Scope>,
+    /// Units that are switched off before; modules come on again afterwards, and the others if the trees go back.
+    #[serde(default)]
+    pub(super) units: Vec<Scope>,
+    /// Whether the new tree stays live even if it does not prove healthy.
+    #[serde(default)]
+    pub(super) keep: bool,
+    /// Whether a person has taken it back.
+    #[serde(default)]
+    pub(super) aborted: bool,
     /// What is carried over from the tree that was live to the one that becomes live.
     pub(super) carry: Vec<String>,
     /// Folders that held carried paths when the plan was made.
@@ -136,7 +143,7 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn new(began: Timestamp, restore: Restore, folder: String, control: bool) -> Journal {
-        let (roots, split, pairs, carry, carry_from) = Default::default();
+        let (roots, split, pairs, units, keep, aborted, carry, carry_from) = Default::default();
         let places = vec![Place::new(Path::new(""))];
         Journal {
             version: VERSION,
@@ -149,7 +156,9 @@ impl Journal {
             split,
             pairs,
             control,
-            unit: None,
+            units,
+            keep,
+            aborted,
             carry,
             carry_from,
         }
@@ -163,6 +172,17 @@ impl Journal {
     /// The transaction's folder in the ecosystem's root.
     pub(super) fn folder(&self, root: &Path) -> PathBuf {
         self.folder_in(root, Path::new(""))
+    }
+
+    /// Whether that folder was made for it. An undo exchanges with the folder of the rollback that it undoes.
+    pub(super) fn owns_folder(&self) -> bool {
+        self.folder == self.restore.id
+    }
+
+    /// Whether the new tree stays live whatever is found: going back to the tree from before is what a person asked for, and it may
+    /// well be as ill as it was.
+    pub(super) fn stands(&self) -> bool {
+        self.keep || self.restore.undoes.is_some()
     }
 
     /// The transaction's folder in one of its places.

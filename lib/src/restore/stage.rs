@@ -9,7 +9,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::plan::{self, Comparison};
 use crate::record::{RecordPath, Scope};
-use crate::scope::{Patterns, Walk, is_ours, walk};
+use crate::scope::{Patterns, Walk, absorb, is_ours, walk};
 use crate::store::{Seal, Stored};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,18 +32,22 @@ enum Opened {
 }
 
 impl Point {
-    /// Opens a snapshot for a rollback of `scope`.
+    /// Opens a snapshot for a rollback of these scopes.
     ///
     /// # Errors
     /// [`Error::Refused`] when it is damaged, not the one that was verified, of another ecosystem, or does not hold the scope;
     /// [`Error::Usage`] for a scope that the configuration does not know.
-    pub(super) fn open(eco: &Ecosystem, stored: Stored, scope: &Scope, adopt: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Point> {
+    pub(super) fn open(eco: &Ecosystem, stored: Stored, scopes: &[Scope], adopt: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Point> {
         let refuse = |why: String| Error::Refused(format!("{}: {why}", stored.path.display()));
         let damaged = |e: Error| if let Error::Archive { why, .. } = &e { refuse(why.clone()) } else { e };
-        let wanted = eco.scopes.roots(scope).ok_or_else(|| {
-            let known: Vec<&str> = eco.scopes.modules().collect();
-            Error::Usage(format!("eco.toml has no {scope}; its modules are: {}", if known.is_empty() { "none".into() } else { known.join(", ") }))
-        })?;
+        let mut wanted = Vec::new();
+        for scope in scopes {
+            wanted.extend(eco.scopes.roots(scope).ok_or_else(|| {
+                let known: Vec<&str> = eco.scopes.modules().collect();
+                Error::Usage(format!("eco.toml has no {scope}; its modules are: {}", if known.is_empty() { "none".into() } else { known.join(", ") }))
+            })?);
+        }
+        let wanted = absorb(wanted);
         let (opened, index) = match Archive::open(&stored.path)?.filter(|_| stored.snapshot.legacy != Some(true)) {
             Some(archive) => {
                 let (index, digest) = archive.whole().map_err(damaged)?;
@@ -67,13 +71,15 @@ impl Point {
             return Err(refuse(format!("it is a snapshot of '{other}', and this is '{}': --adopt if that is meant", eco.name)));
         }
         let held: Vec<PathBuf> = index.head.snapshot.roots.iter().map(PathBuf::from).collect();
-        let roots = match scope {
+        let missing = wanted.iter().find(|root| !within(root, &held));
+        let roots = match missing {
             // An archive of old cannot say what it left out, so only what is in it is put back.
-            Scope::Full if legacy => held,
-            _ => match wanted.iter().find(|root| !within(root, &held)) {
-                Some(missing) => return Err(refuse(format!("it does not hold {}, which belongs to {scope}", missing.display()))),
-                None => wanted,
-            },
+            _ if legacy && scopes.contains(&Scope::Full) => held,
+            Some(missing) => {
+                let scopes = Scope::join(scopes);
+                return Err(refuse(format!("it does not hold {}, which belongs to {scopes}", missing.display())));
+            }
+            None => wanted,
         };
         let today: Vec<String> = eco.rules.exclude.iter().chain(&eco.rules.preserve).cloned().collect();
         let aside = Aside::new(&index, &today)?;
