@@ -18,6 +18,7 @@ mod journal;
 mod prove;
 mod recover;
 mod run;
+mod safety;
 mod stage;
 mod swap;
 mod target;

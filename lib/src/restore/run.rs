@@ -8,11 +8,9 @@ use super::{Ecosystem, Stage};
 use crate::disk;
 use crate::error::{Error, Exit, Result};
 use crate::record::{Plan, Restore, Scope};
-use crate::scope::OURS;
 use crate::service::{Proof, UnitVerb};
 use crate::store::Stored;
-use crate::time::{Timestamp, seconds_between};
-use std::fs;
+use crate::time::seconds_between;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -461,17 +459,5 @@ impl Run<'_, '_> {
         self.stage.emit(record.clone());
         self.expire();
         Ok(record)
-    }
-
-    /// Lets go of trees from before whose time is over. What cannot be removed now is tried again next time.
-    fn expire(&self) {
-        let (now, keep) = (self.stage.now(), self.eco.keep_safety.0);
-        let old = |began: Timestamp| now.checked_sub(keep).is_ok_and(|limit| began < limit);
-        for folder in fs::read_dir(self.eco.root.join(OURS)).into_iter().flatten().flatten() {
-            let note = Journal::read(&folder.path().join("undo"));
-            if folder.file_name() != self.journal.folder.as_str() && matches!(note, Ok(Some(done)) if old(done.began)) {
-                let _ = disk::remove_tree(&folder.path());
-            }
-        }
     }
 }
