@@ -8,6 +8,7 @@ mod harness;
 mod hazards;
 mod kill;
 mod page_records;
+mod prove;
 mod reference_readers;
 mod safety;
 mod shape;

@@ -34,7 +34,7 @@ pub use undo::undo;
 use crate::archive::OwnerChange;
 use crate::disk::{self, Lock};
 use crate::error::{Error, Result};
-use crate::health::Probe;
+use crate::health::{Limits, Probe};
 use crate::record::{Plan, Record, Step};
 use crate::scope::{CaptureRules, OURS, Scopes};
 use crate::service::{Argv, Service};
@@ -52,6 +52,8 @@ pub struct Verify {
     pub command: Argv,
     /// The probes must say healthy within this time.
     pub health: Option<Span>,
+    /// What it must keep meanwhile, at one moment at least.
+    pub limits: Limits,
 }
 
 /// The service that is rolled back.
