@@ -8,6 +8,7 @@ mod harness;
 mod hazards;
 mod kill;
 mod page_records;
+mod power;
 mod reference_readers;
 mod shape;
 mod tool_ctl;

@@ -1,12 +1,14 @@
 //! A world for one test: a folder of its own, a clean environment, the real programs, and an oracle that looks at trees with its
 //! own eyes. Processes that were started inside are gone when the world is.
 
+mod apart;
 mod dice;
 mod run;
 mod service;
 mod shop;
 mod tree;
 
+pub use apart::{Mount, apart};
 pub use dice::Dice;
 pub use run::{Ran, Run, program};
 pub use service::latin1;
@@ -17,6 +19,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// One test's world. The ecosystem is in `shop`, its store beside it in `shop-store`.
 pub struct World {
@@ -103,6 +106,20 @@ impl World {
         run::Pipe::new(self, &programs)
     }
 
+    /// Ends every process that lives in this world, and waits until they are gone.
+    pub fn kill(&self) {
+        let patience = Instant::now() + Duration::from_secs(10);
+        // Again and again, because one that is just being started by another may be missed.
+        while let all @ [_, ..] = self.processes().as_slice()
+            && Instant::now() < patience
+        {
+            for pid in all.iter().filter_map(|pid| rustix::process::Pid::from_raw(*pid as i32)) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Processes that live in this world: they were started in it, or moved into it.
     pub fn processes(&self) -> Vec<u32> {
         let here = self.folder();
@@ -120,12 +137,7 @@ pub fn not_shown(what: &str, why: &str) {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Twice, because one that is just being started by another may be missed.
-        for _ in 0..2 {
-            for pid in self.processes().into_iter().filter_map(|pid| rustix::process::Pid::from_raw(pid as i32)) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
+        self.kill();
         if std::thread::panicking() {
             eprintln!("the world when the test failed:\n{}", Tree::of(self.folder.path()));
         }
