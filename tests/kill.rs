@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::fs;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// Calls that change something, and flushes.
 const CALLS: &str = "fsync,fdatasync,syncfs,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,linkat,symlinkat,\
@@ -22,14 +23,14 @@ const STAY: [&str; 6] = ["cache.tmp", "metrics", "sub/day.log", "new/week.log", 
 
 /// A moment: the `n`th time that this call is made.
 #[derive(Clone, Debug)]
-struct Moment {
+pub struct Moment {
     call: String,
     n: usize,
 }
 
 /// What happens at a moment, in strace's words.
-type Fault = &'static str;
-const KILL: Fault = "signal=KILL";
+pub type Fault = &'static str;
+pub const KILL: Fault = "signal=KILL";
 const TERM: Fault = "signal=TERM";
 const FULL: Fault = "error=ENOSPC";
 const BROKEN: Fault = "error=EIO";
@@ -58,7 +59,7 @@ fn moments(world: &World) -> Vec<Moment> {
         .collect()
 }
 
-/// As many as are wanted, evenly; for a kill every turn, and the others evenly.
+/// As many as are wanted, evenly; for a kill every turn first, and the others evenly.
 fn chosen(all: Vec<Moment>, fault: Fault, wanted: usize) -> Vec<Moment> {
     if std::env::var_os("ECO_EVERY_MOMENT").is_some() {
         return all;
@@ -88,13 +89,20 @@ const MODULE: &[&str] = &["data/recommend", "modules/recommend"];
 
 /// Roots as one may find them after a crash: what is preserved may be on its way, and folders may have lost their times.
 fn roots(world: &World, scope: &[&str]) -> Vec<Tree> {
-    scope.iter().map(|root| world.tree(root).without(&STAY).but_for_times_of_folders()).collect()
+    scope.iter().map(|root| look(world, root).without(&STAY).but_for_times_of_folders()).collect()
+}
+
+/// A root, wherever it is: it may be a link. What is ours in it is on a filesystem of its own.
+fn look(world: &World, root: &str) -> Tree {
+    let tree = world.tree(Path::new(root).join("."));
+    let ours: Vec<PathBuf> = tree.names().into_iter().filter(|path| path.ends_with(".eco")).collect();
+    tree.without(&ours.iter().filter_map(|path| path.to_str()).collect::<Vec<_>>())
 }
 
 /// All that no rollback of these roots may touch: the other roots, what is in none, the store, and whatever else is in the world.
 fn outside(world: &World, scope: &[&str]) -> Tree {
     let roots: Vec<String> = scope.iter().map(|root| format!("shop/{root}")).collect();
-    let moving = ["trace", "shop/.eco", "shop/run", "shop/fail"].into_iter().chain(roots.iter().map(String::as_str));
+    let moving = ["trace", "volumes", "shop/releases", "shop/.eco", "shop/run", "shop/fail"].into_iter().chain(roots.iter().map(String::as_str));
     Tree::of(&world.folder()).without(&moving.collect::<Vec<_>>()).but_for_times_of_folders()
 }
 
@@ -124,7 +132,7 @@ impl Due {
         world.spoil();
         world.write("data/recommend/pairs", "broken\n");
         let old = roots(&world, scope);
-        let data = world.tree("data");
+        let data = look(&world, "data");
         let outside = outside(&world, scope);
         Due { world, scope, new, old, data, outside }
     }
@@ -138,7 +146,7 @@ impl Due {
     /// outside of the roots.
     #[track_caller]
     pub fn kept(&self, at: &dyn Debug) {
-        let now = self.world.tree("data").but_for_times_of_folders();
+        let now = look(&self.world, "data").but_for_times_of_folders();
         for name in STAY.iter().filter(|name| **name != "new") {
             let lost = self.data.only(name).but_for_times_of_folders().differences(&now.only(name));
             assert!(lost.is_empty(), "{at:?}: {lost:?}");
@@ -203,7 +211,7 @@ impl Due {
 
 /// Lets a fault happen to a run of `words` at each chosen moment, every time in a fresh world, and `check` look at what is left.
 /// `code` is how the run ends without a fault.
-fn sweep(name: &str, fault: Fault, wanted: usize, due: impl Fn() -> Due, (words, code): (&[&str], i32), check: impl Fn(&Due, &Moment) -> bool) {
+pub fn sweep(name: &str, fault: Fault, wanted: usize, due: impl Fn() -> Due, (words, code): (&[&str], i32), check: impl Fn(&Due, &Moment) -> bool) {
     if !can_trace() {
         return;
     }

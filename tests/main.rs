@@ -7,6 +7,7 @@ mod foreign_archives;
 mod harness;
 mod hazards;
 mod kill;
+mod mounts;
 mod page_records;
 mod power;
 mod reference_readers;

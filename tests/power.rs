@@ -5,40 +5,37 @@
 //! What the filesystem has handed to the device counts as written; a device that forgets what it has acknowledged is not shown.
 //! `ECO_SEED` makes the cuts of another run, `ECO_EVERY_MOMENT` five times as many.
 
-use crate::harness::{Dice, Mount, Ran, World, apart, not_shown};
+use crate::harness::{Dice, Ran, World, apart, not_shown};
 use crate::kill::Due;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// A filesystem of its own at the root of a world's ecosystem, in a file beside the world.
 struct Disk {
-    mount: Option<Mount>,
-    at: PathBuf,
+    kind: &'static str,
     folder: tempfile::TempDir,
 }
 
 impl Disk {
     /// A new one; `None`, and said aloud, where this kind cannot be had.
-    fn new(kind: &str, world: &World) -> Option<Disk> {
-        let mut disk = Disk { mount: None, at: world.root(), folder: tempfile::tempdir().unwrap() };
+    fn new(kind: &'static str, world: &World) -> Option<Disk> {
+        let disk = Disk { kind, folder: tempfile::tempdir().unwrap() };
         // The least that XFS takes; most of it stays a hole.
         fs::File::create(disk.path("image")).unwrap().set_len(300 << 20).unwrap();
         let made = Command::new(format!("mkfs.{kind}")).arg("-q").arg(disk.path("image")).status();
-        if made.is_ok_and(|done| done.success()) {
-            disk.plug();
-        }
-        let _ = fs::remove_dir(disk.at.join("lost+found"));
-        if disk.mount.is_none() {
+        let there = made.is_ok_and(|done| done.success()) && disk.plug(world);
+        if !there {
             not_shown(&format!("power cuts on {kind}"), "it cannot be made and mounted here");
         }
-        disk.mount.is_some().then_some(disk)
+        let _ = fs::remove_dir(world.path("lost+found"));
+        there.then_some(disk)
     }
 
     /// Beside the filesystem, where no cut reaches.
@@ -46,24 +43,24 @@ impl Disk {
         self.folder.path().join(name)
     }
 
-    fn plug(&mut self) {
-        self.mount = Mount::new([Path::new("-o"), Path::new("loop"), &self.path("image")], &self.at);
+    fn plug(&self, world: &World) -> bool {
+        let image = self.path("image");
+        world.mount("mount", &["-o".as_ref(), "loop".as_ref(), image.as_os_str()], &world.root())
     }
 
     /// From this moment on nothing reaches the medium, not even what the filesystem's log holds in memory.
     #[track_caller]
-    fn pull(&self) {
-        let done = Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(&self.at).status().expect("xfs_io of xfsprogs");
+    fn pull(&self, world: &World) {
+        let done = Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(world.root()).status().expect("xfs_io of xfsprogs");
         assert!(done.success());
     }
 
     /// The plug was pulled: all processes are gone, and the filesystem comes back from what was on the medium.
     #[track_caller]
-    fn again(&mut self, world: &World) {
+    fn again(&self, world: &World) {
         world.kill();
-        self.mount = None;
-        self.plug();
-        assert!(self.mount.is_some(), "what was cut off cannot be mounted");
+        world.unmount();
+        assert!(self.plug(world), "{} that was cut off cannot be mounted", self.kind);
     }
 }
 
@@ -133,7 +130,7 @@ struct Plant {
 }
 
 impl Plant {
-    fn new(kind: &str) -> Option<Plant> {
+    fn new(kind: &'static str) -> Option<Plant> {
         let world = World::new();
         let disk = Disk::new(kind, &world)?;
         let plant = Plant { disk, due: Due::full(world.with_service()) };
@@ -157,7 +154,7 @@ impl Plant {
 
     /// Runs eco-restore until the plug is pulled; says whether it had told that it is complete. Then the power is back, and nothing
     /// runs yet.
-    fn cut(&mut self, words: &[&str], cut: &Cut) -> bool {
+    fn cut(&self, words: &[&str], cut: &Cut) -> bool {
         let world = &self.due.world;
         let mut command = world.run("eco-restore").args(words).command();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -166,7 +163,7 @@ impl Plant {
             stdout.read_line(&mut said).unwrap();
         }
         thread::sleep(cut.wait);
-        self.disk.pull();
+        self.disk.pull(world);
         world.kill();
         child.wait().unwrap();
         stdout.read_to_string(&mut said).unwrap();
@@ -195,8 +192,8 @@ fn wanted() -> usize {
     if std::env::var_os("ECO_EVERY_MOMENT").is_some() { 1000 } else { 200 }
 }
 
-fn cuts(kind: &str) {
-    let Some(mut plant) = Plant::new(kind) else { return };
+fn cuts(kind: &'static str) {
+    let Some(plant) = Plant::new(kind) else { return };
     let seed = std::env::var("ECO_SEED").map_or(1, |seed| seed.parse().expect("ECO_SEED is a number"));
     let mut dice = Dice::new(seed);
     plant.due();
@@ -267,11 +264,11 @@ fn a_copy_that_is_renamed_into_place_without_a_flush_is_lost_in_such_a_cut() {
     apart("power::a_copy_that_is_renamed_into_place_without_a_flush_is_lost_in_such_a_cut", "that power cuts are real", || {
         for (kind, flush) in [("ext4", false), ("xfs", false), ("ext4", true), ("xfs", true)] {
             let world = World::new();
-            let Some(mut disk) = Disk::new(kind, &world) else { return };
+            let Some(disk) = Disk::new(kind, &world) else { return };
             world.write("config/state", "old\n").shell("sync -f .");
             let line = if flush { "sync -f staged;" } else { "" };
             world.shell(&format!("mkdir staged; echo new >staged/state; {line} mv config before; mv staged config; sync ."));
-            disk.pull();
+            disk.pull(&world);
             disk.again(&world);
             assert_eq!(world.read("config/state") == "new\n", flush, "{kind}: {}", world.tree(""));
         }

@@ -33,9 +33,9 @@ pub fn apart(name: &str, what: &str, body: impl FnOnce()) {
 pub struct Mount(PathBuf);
 
 impl Mount {
-    /// What `mount` makes of these words, at a folder that is there; `None` where this cannot be mounted.
-    pub fn new<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>, at: &Path) -> Option<Mount> {
-        let done = Command::new("mount").args(words).arg(at).status();
+    /// What `mount`, or another program, makes of these words and the folder; `None` where this cannot be mounted.
+    pub fn new(program: &str, words: &[&OsStr], at: &Path) -> Option<Mount> {
+        let done = Command::new(program).args(words).arg(at).status();
         done.is_ok_and(|done| done.success()).then(|| Mount(at.to_owned()))
     }
 }
@@ -44,7 +44,7 @@ impl Drop for Mount {
     fn drop(&mut self) {
         let umount = |words: &[&str]| Command::new("umount").args(words).arg(&self.0).stderr(Stdio::null()).status().is_ok_and(|done| done.success());
         // Processes that have just been killed may hold it for a moment yet.
-        let gone = (0..1000).any(|_| umount(&[]));
+        let gone = (0..100).any(|_| umount(&[]));
         let _ = gone || umount(&["-l"]);
     }
 }
