@@ -6,6 +6,7 @@ mod fidelity;
 mod foreign_archives;
 mod harness;
 mod hazards;
+mod hooks;
 mod kill;
 mod page_records;
 mod prove;

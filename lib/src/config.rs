@@ -15,6 +15,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -51,6 +52,8 @@ pub struct Config {
     pub verify: Verify,
     /// How long the state from before a rollback is kept.
     pub keep_safety: Span,
+    /// Where programs without a slash in their name are looked for.
+    pub path: Option<OsString>,
 }
 
 impl Config {
@@ -70,7 +73,7 @@ impl Config {
 
     /// The running service.
     pub fn service(&self) -> Service {
-        Service::new(&self.root, &self.control, &self.units)
+        Service::new(&self.root, &self.control, &self.units).with_path(self.path.clone())
     }
 
     /// The store, or the sentence that says how to name one.
@@ -88,6 +91,8 @@ pub struct Overrides {
     pub store: Option<PathBuf>,
     /// The home folder, for `~/`.
     pub home: Option<PathBuf>,
+    /// Where programs without a slash in their name are looked for.
+    pub path: Option<OsString>,
 }
 
 #[derive(Deserialize)]
@@ -202,6 +207,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.probes = parsed.probe;
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
+        config.path = overrides.path.clone();
     })
 }
 
@@ -247,6 +253,7 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         probes: Vec::new(),
         verify: Verify::default(),
         keep_safety: KEEP_SAFETY,
+        path: None,
     };
     fill(&mut config);
     config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;

@@ -155,7 +155,7 @@ impl Text<'_> {
             self.line("proof", "none: without a pidfile or process a stop cannot be proven");
         }
         let grace = control.grace.unwrap_or(Span(GRACE));
-        self.line("grace", format!("{grace}, then TERM, {grace}, then KILL; commands have {}", Span(COMMAND_DEADLINE)));
+        self.line("grace", format!("{grace}, then TERM, {grace}, then KILL; commands have {}", control.timeout.unwrap_or(Span(COMMAND_DEADLINE))));
         for probe in &config.probes {
             self.section("[probe]");
             self.line("asks", probe.name());

@@ -1,5 +1,6 @@
 //! The order of steps, from the plan to the commit or the way back.
 
+use super::hooks;
 use super::journal::{Journal, Memory, Pair, Phase};
 use super::prove::what_is_verified;
 use super::stage::{self, Point};
@@ -84,7 +85,11 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
         examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
     };
     stage.emit(plan.clone());
-    if order.dry_run || !(stage.confirm)(&plan)? {
+    let module = matches!(order.scope, Scope::Module(_)).then(|| order.scope.clone());
+    if order.dry_run {
+        return hooks::check(eco, control, module.as_ref(), &point.roots, None).map(|()| None);
+    }
+    if !(stage.confirm)(&plan)? {
         return Ok(None);
     }
     stage.go_on()?;
@@ -97,7 +102,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     record.safety = Some(order.id.clone());
     (record.created, record.updated, record.deleted, record.kept) = (Some(plan.created), Some(plan.updated), Some(plan.deleted), Some(plan.kept));
     let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
-    journal.unit = matches!(order.scope, Scope::Module(_)).then(|| order.scope.clone());
+    journal.unit = module;
     journal.carry = point.carry();
     // What is on either side is noted when it is staged; until then the paths say where a trial may have been interrupted.
     journal.pairs = point.roots.iter().map(|root| Pair::new(root, None, None)).collect();
@@ -136,6 +141,7 @@ pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -
         ..Plan::default()
     };
     stage.emit(plan.clone());
+    hooks::check_unit(eco, verb, &order.scope)?;
     if order.dry_run || !(stage.confirm)(&plan)? {
         return Ok(None);
     }
@@ -143,7 +149,7 @@ pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -
     record.strategy = Some("command".into());
     stage.emit(record.clone());
     let ran = stage.step(&order.id, verb.word(), || {
-        let ran = eco.service.unit(verb, &order.scope, &[("ECO_RESTORE", &order.id)])?;
+        let ran = eco.service.unit(verb, &order.scope, &[("ECO_RESTORE", &order.id), ("ECO_PHASE", verb.word())])?;
         ran.why().map_or(Ok(((), None)), |why| Err(Error::Process(why)))
     });
     record.took_ms = Some(began.elapsed().as_millis() as u64);
@@ -197,6 +203,7 @@ impl Run<'_, '_> {
         let tree = folder.join("tree");
         let journal = &mut self.journal;
         self.stage.step(&id, "preflight", || {
+            hooks::check(eco, journal.control, journal.unit.as_ref(), &point.roots, None)?;
             stage::room(root, weight)?;
             journal.enter(root, Phase::Staging)?;
             disk::private_dir(&folder)?;
@@ -217,8 +224,10 @@ impl Run<'_, '_> {
         })?;
         self.stage.tell(&owners);
         self.stage.step(&id, "flush", || disk::sync_filesystem(dir.as_fd(), &tree).map(|()| ((), None)))?;
+        let journal = &self.journal;
         self.stage.step(&id, "check", || {
             let same = point.check(&tree, root, progress)?;
+            hooks::check(eco, journal.control, journal.unit.as_ref(), &point.roots, Some(&tree))?;
             Ok(((), Some(format!("{same} entries read back as they were captured"))))
         })?;
         self.stage.go_on()?;
@@ -275,7 +284,7 @@ impl Run<'_, '_> {
             self.stage.report(&id, verb.word(), None, Some(format!("not done: {unit} has no {} command", verb.word())), began);
             return None;
         }
-        let ran = self.eco.service.unit(verb, &unit, &[("ECO_RESTORE", &id)]);
+        let ran = self.eco.service.unit(verb, &unit, &[("ECO_RESTORE", &id), ("ECO_PHASE", verb.word())]);
         let why = ran.map_or_else(|e| Some(e.to_string()), |ran| ran.why());
         self.stage.report(&id, verb.word(), Some(why.is_none()), why.clone(), began);
         why

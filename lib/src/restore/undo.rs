@@ -1,6 +1,7 @@
 //! Undo: the tree from before a rollback changes places with the live one once more. What goes is kept in its turn, so an undo can
 //! be undone.
 
+use super::hooks;
 use super::journal::{Journal, Object, Pair, Phase};
 use super::run::Run;
 use super::swap;
@@ -53,6 +54,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry
         ..Plan::default()
     };
     stage.emit(plan.clone());
+    hooks::check(eco, journal.control, None, &journal.pairs.iter().map(Pair::path).collect::<Vec<_>>(), None)?;
     if dry_run || !(stage.confirm)(&plan)? {
         return Ok(None);
     }

@@ -3,8 +3,11 @@
 
 use super::millis;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -137,8 +140,54 @@ fn cause(error: &io::Error, root: &Path, program: &str) -> String {
 
 /// Relative programs lie in the ecosystem's root; a bare name is looked up in PATH only, so that a file that the service
 /// writes into its own root is never taken for `systemctl`.
-fn resolve(root: &Path, program: &str) -> PathBuf {
+pub(super) fn resolve(root: &Path, program: &str) -> PathBuf {
     if program.contains('/') { root.join(program) } else { program.into() }
+}
+
+/// Why a command cannot be run, as far as can be told from its file. `path` is where programs without a slash are looked for;
+/// where nobody knows that, nothing is said about them.
+pub(super) fn cannot_run(root: &Path, argv: &[String], path: Option<&OsStr>) -> Option<String> {
+    let program = argv.first()?;
+    let places: Vec<PathBuf> = match path {
+        _ if program.contains('/') => vec![resolve(root, program)],
+        // As in the shell, an empty word in the list means here.
+        Some(path) => path.as_bytes().split(|byte| *byte == b':').map(|folder| root.join(OsStr::from_bytes(folder)).join(program)).collect(),
+        None => return None,
+    };
+    let mut why = io::Error::from(io::ErrorKind::NotFound);
+    for place in places {
+        match may_run(&place) {
+            Ok(()) => return None,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => why = e,
+        }
+    }
+    Some(format!("cannot run {program}: {}", cause(&why, root, program)))
+}
+
+/// Whether this file can be run, as far as can be told without running it.
+pub(super) fn may_run(place: &Path) -> io::Result<()> {
+    // A folder may be searched, which is the same permission.
+    if fs::metadata(place)?.is_dir() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    rustix::fs::access(place, rustix::fs::Access::EXEC_OK)?;
+    // What a script's first line names is what runs.
+    match interpreter(place) {
+        Some(program) if rustix::fs::access(&program, rustix::fs::Access::EXEC_OK).is_err() => {
+            Err(io::Error::other(format!("its first line asks for {}, which cannot be run", program.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The program that runs a script, from its first line.
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut begin = Vec::new();
+    fs::File::open(script).ok()?.take(256).read_to_end(&mut begin).ok()?;
+    let line = begin.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?.trim_ascii_start();
+    let program = line.split(u8::is_ascii_whitespace).next()?;
+    program.starts_with(b"/").then(|| OsStr::from_bytes(program).into())
 }
 
 /// Waits until the deadline; then ends the group of the command. `None`: it had to be ended.
