@@ -217,20 +217,32 @@ fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
     });
 }
 
+/// Killed between the exchange of the first root and that of the second.
+fn half_way() -> Due {
+    let due = Due::new();
+    let trials = 4;
+    traced(&due.world, &["latest-good"], Some((KILL, &Moment { call: "renameat2".into(), n: trials + 2 })));
+    assert!(roots(&due.world) != due.old && roots(&due.world) != due.new, "the roots were to be a mixture here");
+    due
+}
+
 #[test]
 fn hazard_18_a_recovery_that_is_killed_anywhere_is_recovered() {
-    // Killed between the exchange of the first root and that of the second: the third renameat2 of a run.
-    let half_way = || {
-        let due = Due::new();
-        let exchanges = "renameat2".to_owned();
-        let trials = 4;
-        traced(&due.world, &["latest-good"], Some((KILL, &Moment { call: exchanges, n: trials + 2 })));
-        assert!(roots(&due.world) != due.old && roots(&due.world) != due.new, "the roots were to be a mixture here");
-        due
-    };
     sweep("recovery", KILL, 12, half_way, (&["--recover"], 0), |due, at| {
         let new = due.recovers(at, &[0], 1..2);
         assert!(new, "{at:?}: once the exchange was decided, recovery goes forward");
+        new
+    });
+}
+
+#[test]
+fn hazard_18_an_abort_that_is_killed_anywhere_is_recovered() {
+    sweep("abort", KILL, 12, half_way, (&["--abort"], 0), |due, at| {
+        let new = due.recovers(at, &[0], 0..2);
+        if new {
+            due.world.run("eco-restore").arg("--undo").exits(0);
+            assert!(roots(&due.world) == due.old, "{at:?}: what was before cannot be had back");
+        }
         new
     });
 }

@@ -11,6 +11,7 @@ mod kill;
 mod page_records;
 mod prove;
 mod reference_readers;
+mod safety;
 mod shape;
 mod tool_ctl;
 mod tool_decide;

@@ -16,6 +16,7 @@
 pub mod fuzz_entry;
 mod hooks;
 mod journal;
+mod layout;
 mod prove;
 mod recover;
 mod run;
@@ -26,7 +27,7 @@ mod target;
 mod undo;
 
 pub use journal::{Memory, refuse_while_pending};
-pub use recover::recover;
+pub use recover::{abort, recover};
 pub use run::{Order, order_by_command, restore};
 pub use target::extract_to;
 pub use undo::undo;

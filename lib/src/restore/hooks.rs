@@ -2,50 +2,68 @@
 //! out when it is down.
 
 use super::Ecosystem;
+use super::journal::Journal;
+use super::run::off;
 use crate::error::{Error, Result};
 use crate::record::Scope;
 use crate::service::{Argv, Service, UnitVerb};
-use std::path::{Path, PathBuf};
 
-/// Refuses a rollback of these roots if one of its commands is not there or may not be run. What the new tree brings along is
-/// passed over until it is `staged`, and is looked for there then.
+/// Refuses a rollback if one of its commands is not there or may not be run. A program that the new tree may bring along is passed
+/// over, until [`check_staged`] looks for it there.
 ///
 /// # Errors
 /// [`Error::Refused`], naming the command.
-pub(super) fn check(eco: &Ecosystem, control: bool, unit: Option<&Scope>, roots: &[PathBuf], staged: Option<&Path>) -> Result<()> {
-    let switch = |verb| unit.and_then(|unit| eco.service.unit_command(verb, unit).ok());
-    let controlled = |argv: &Argv| control.then(|| argv.clone());
-    // Which tree a command is run on, the one from before or the new one, decides where it must be.
-    let before = [("disable", switch(UnitVerb::Disable)), ("stop", controlled(eco.service.stop_command()))];
-    let verify = (control || !(eco.service.can_stop() || eco.service.can_start())).then(|| eco.verify.command.clone());
-    let after = [("start", controlled(eco.service.start_command())), ("enable", switch(UnitVerb::Enable)), ("verify", verify)];
-    let refuse = |name: &str, why: String| Err(Error::Refused(format!("the {name} command of eco.toml would fail: {why}")));
-    for (name, argv) in before {
-        if let Some(why) = argv.filter(|_| staged.is_none()).and_then(|argv| eco.service.cannot_run(&argv)) {
-            return refuse(name, why);
-        }
+pub(super) fn check(eco: &Ecosystem, journal: &Journal) -> Result<()> {
+    check_units(eco, &journal.units)?;
+    if journal.control {
+        look(eco, "stop", eco.service.stop_command())?;
     }
-    for (name, argv) in after {
-        let Some(argv) = argv else { continue };
-        let inside = eco.service.place_of(&argv).filter(|place| roots.iter().any(|root| place.starts_with(root)));
-        let why = match (inside, staged) {
-            (None, None) => eco.service.cannot_run(&argv),
-            // What is preserved or excluded comes from the live tree.
-            (Some(place), Some(tree)) => eco.service.cannot_run(&argv).filter(|_| !Service::may_run(&tree.join(place))),
-            _ => None,
-        };
-        if let Some(why) = why {
-            return refuse(name, why);
+    let outside = commands_after(eco, journal).into_iter().filter(|(_, argv)| !is_inside(eco, journal, argv));
+    outside.into_iter().try_for_each(|(name, argv)| look(eco, &name, &argv))
+}
+
+/// The rest of [`check`]: programs in the roots are in the staged tree, or come from the live one because they are preserved or
+/// left out.
+///
+/// # Errors
+/// [`Error::Refused`], naming the command.
+pub(super) fn check_staged(eco: &Ecosystem, journal: &Journal) -> Result<()> {
+    let staged = |argv: &Argv| eco.service.place_of(argv).is_some_and(|place| Service::may_run(&journal.aside(&eco.root, &place)));
+    let inside = commands_after(eco, journal).into_iter().filter(|(_, argv)| is_inside(eco, journal, argv) && !staged(argv));
+    inside.into_iter().try_for_each(|(name, argv)| look(eco, &name, &argv))
+}
+
+/// Refuses to switch units off whose commands cannot be run.
+///
+/// # Errors
+/// [`Error::Refused`], naming the command; [`Error::Usage`] when a unit without files has none.
+pub(super) fn check_units(eco: &Ecosystem, units: &[Scope]) -> Result<()> {
+    for unit in units {
+        let verb = if unit.needs_snapshot() { UnitVerb::Disable } else { off(eco, unit)? };
+        // A module needs no commands.
+        if let Ok(argv) = eco.service.unit_command(verb, unit) {
+            look(eco, &format!("{} ({unit})", verb.word()), &argv)?;
         }
     }
     Ok(())
 }
 
-/// The same for a unit that has no files, and for one command.
-///
-/// # Errors
-/// [`Error::Refused`], naming the command.
-pub(super) fn check_unit(eco: &Ecosystem, verb: UnitVerb, unit: &Scope) -> Result<()> {
-    let why = eco.service.cannot_run(&eco.service.unit_command(verb, unit)?);
-    why.map_or(Ok(()), |why| Err(Error::Refused(format!("the {} command of {unit} would fail: {why}", verb.word()))))
+/// What is run on the new tree.
+fn commands_after(eco: &Ecosystem, journal: &Journal) -> Vec<(String, Argv)> {
+    let modules = journal.units.iter().filter(|unit| unit.needs_snapshot());
+    let enable = modules.filter_map(|unit| Some((format!("enable ({unit})"), eco.service.unit_command(UnitVerb::Enable, unit).ok()?)));
+    let start = journal.control.then(|| ("start".to_owned(), eco.service.start_command().clone()));
+    // A service that is left as it is is not tested either.
+    let tested = journal.control || !(eco.service.can_stop() || eco.service.can_start());
+    let verify = tested.then(|| ("verify".to_owned(), eco.verify.command.clone()));
+    start.into_iter().chain(enable).chain(verify).collect()
+}
+
+fn is_inside(eco: &Ecosystem, journal: &Journal, argv: &Argv) -> bool {
+    eco.service.place_of(argv).is_some_and(|place| journal.roots.iter().any(|root| place.starts_with(root.to_path())))
+}
+
+fn look(eco: &Ecosystem, name: &str, argv: &Argv) -> Result<()> {
+    let why = eco.service.cannot_run(argv);
+    why.map_or(Ok(()), |why| Err(Error::Refused(format!("the {name} command of eco.toml would fail: {why}"))))
 }
