@@ -8,6 +8,7 @@ mod harness;
 mod hazards;
 mod hooks;
 mod kill;
+mod notify;
 mod page_records;
 mod prove;
 mod reference_readers;

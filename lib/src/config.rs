@@ -9,7 +9,7 @@ use crate::error::{Error, Named, Result, nearest};
 use crate::health::Probe;
 use crate::restore::{self, Verify};
 use crate::scope::{CaptureRules, Scopes, SqliteMode};
-use crate::service::{Argv, Control, Hooks, Service, UnitCommands, UnitKind, Units};
+use crate::service::{Argv, Control, Hooks, Notify, Service, UnitCommands, UnitKind, Units};
 use crate::time::Span;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -52,6 +52,8 @@ pub struct Config {
     pub verify: Verify,
     /// How long the state from before a rollback is kept.
     pub keep_safety: Span,
+    /// How people are told.
+    pub notify: Option<Notify>,
     /// Where programs without a slash in their name are looked for.
     pub path: Option<OsString>,
 }
@@ -119,6 +121,7 @@ struct File {
     verify: Verify,
     #[serde(default)]
     retention: Retention,
+    notify: Option<Notify>,
 }
 
 #[derive(Default, Deserialize)]
@@ -207,6 +210,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.probes = parsed.probe;
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
+        config.notify = parsed.notify;
         config.path = overrides.path.clone();
     })
 }
@@ -253,11 +257,15 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         probes: Vec::new(),
         verify: Verify::default(),
         keep_safety: KEEP_SAFETY,
+        notify: None,
         path: None,
     };
     fill(&mut config);
     config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;
     config.control.check().map_err(|why| Error::Config(format!("[control]: {why}")))?;
+    if config.notify.as_ref().is_some_and(|notify| notify.command.is_empty()) {
+        return Err(Error::Config("[notify] needs a command".into()));
+    }
     config.verify.limits.check().map_err(|why| Error::Config(format!("[verify.limits]: {why}")))?;
     if let Some(store) = &config.store
         && let Some(inside) = config.scopes.full().iter().find(|r| store.starts_with(config.root.join(r)))

@@ -5,12 +5,14 @@
 //! service alone; never anything that merely contains a word.
 
 mod command;
+mod notify;
 pub mod outcome;
 mod process;
 mod quiesce;
 
 use command::Output;
 pub use command::{Ended, Ran};
+pub use notify::{NOTIFY_DEADLINE, Notice, Notifier, Notify, Occasion};
 pub use process::{Holder, Process};
 pub use quiesce::{HOOK_DEADLINE, Hooks, Quiesce};
 
@@ -299,12 +301,20 @@ impl Service {
     /// Runs a command in the ecosystem's root. Its output goes to our stderr; `env` comes on top of our own environment. After
     /// `deadline` its process group gets TERM, and KILL two seconds later. Only the command itself is waited for.
     pub fn run(&self, argv: &[String], env: &[(&str, &str)], deadline: Duration) -> Ran {
-        command::run(&self.root, argv, env, deadline, Output::ToStderr)
+        command::run(&self.root, argv, env, deadline, Output::ToStderr, None)
     }
 
     /// As [`Service::run`], with the output in [`Ran::stdout`].
     pub(crate) fn ask(&self, argv: &[String], deadline: Duration) -> Ran {
-        command::run(&self.root, argv, &[], deadline, Output::Kept)
+        command::run(&self.root, argv, &[], deadline, Output::Kept, None)
+    }
+
+    /// As [`Service::run`], with a text on standard input; why it failed, with the last line of what it printed.
+    fn tell(&self, argv: &[String], env: &[(&str, &str)], text: String, deadline: Duration) -> Option<String> {
+        let ran = command::run(&self.root, argv, env, deadline, Output::AllKept, Some(text));
+        let said = String::from_utf8_lossy(&ran.stdout);
+        let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).map_or_else(String::new, |line| format!(": {line}"));
+        ran.why().map(|why| format!("{why}{last}"))
     }
 
     /// Whether the service runs now.

@@ -77,7 +77,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
     journal.units = order.scopes.iter().filter(|scope| !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
     journal.keep = order.keep;
-    journal.roots = point.roots.iter().map(|root| RecordPath::new(root)).collect();
+    journal.roots = point.roots.iter().map(RecordPath::new).collect();
     journal.carry = point.carry();
     journal.carry_from = carry_from;
     let mut run = Run { eco, stage, journal, began, downtime: None };

@@ -5,7 +5,7 @@ use super::millis;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -78,19 +78,25 @@ pub(crate) enum Output {
     ToStderr,
     /// Into [`Ran::stdout`].
     Kept,
+    /// Into [`Ran::stdout`] as well, with what it says on stderr.
+    AllKept,
 }
 
 /// Runs `argv` in `root` and waits for it, and for nothing that it leaves running: a daemon may keep our stderr for years.
-pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: Duration, output: Output) -> Ran {
+pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: Duration, output: Output, input: Option<String>) -> Ran {
     let began = Instant::now();
     let program = argv.first().cloned().unwrap_or_default();
     let ran = |ended, stdout| Ran { program: program.clone(), ended, took_ms: millis(began), stdout };
-    let mut child = match start(root, argv, env, output) {
-        Ok(child) => child,
+    let (mut child, all) = match start(root, argv, env, output, input.is_some()) {
+        Ok(started) => started,
         Err(why) => return ran(Ended::NotRun(why), Vec::new()),
     };
-    let kept = child.stdout.take().map(read_aside);
-    let patience = if output == Output::Kept { TERM_TO_KILL_QUESTION } else { TERM_TO_KILL };
+    if let (Some(mut pipe), Some(text)) = (child.stdin.take(), input) {
+        // Beside the wait, because nobody can tell whether it is read; one that does not want to hear is no fault.
+        thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
+    }
+    let kept = all.map(read_aside).or_else(|| child.stdout.take().map(read_aside));
+    let patience = if output == Output::ToStderr { TERM_TO_KILL } else { TERM_TO_KILL_QUESTION };
     let status = wait(&mut child, began, deadline, patience);
     let stdout = kept.map(|kept| collect(&kept)).unwrap_or_default();
     ran(
@@ -106,12 +112,18 @@ pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: 
     )
 }
 
-fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output) -> Result<Child, String> {
+fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output, input: bool) -> Result<(Child, Option<io::PipeReader>), String> {
     let Some((program, arguments)) = argv.split_first() else { return Err("the command is empty".into()) };
     let mut command = Command::new(resolve(root, program));
-    command.args(arguments).current_dir(root).envs(env.iter().copied()).stdin(Stdio::null()).process_group(0);
+    command.args(arguments).current_dir(root).envs(env.iter().copied()).stdin(if input { Stdio::piped() } else { Stdio::null() }).process_group(0);
+    let mut all = None;
     match output {
         Output::Kept => command.stdout(Stdio::piped()),
+        Output::AllKept => {
+            let (reader, writer) = io::pipe().map_err(|e| e.to_string())?;
+            all = Some(reader);
+            command.stdout(writer.try_clone().map_err(|e| e.to_string())?).stderr(writer)
+        }
         Output::ToStderr => command.stdout(io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)),
     };
     let mut tried = 1;
@@ -122,7 +134,7 @@ fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output) -> 
                 tried += 1;
                 thread::sleep(Duration::from_millis(5));
             }
-            spawned => return spawned.map_err(|e| cause(&e, root, program)),
+            spawned => return spawned.map(|child| (child, all)).map_err(|e| cause(&e, root, program)),
         }
     }
 }
