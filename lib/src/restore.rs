@@ -14,6 +14,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_entry;
+mod hooks;
 mod journal;
 mod layout;
 mod prove;

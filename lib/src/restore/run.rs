@@ -1,5 +1,6 @@
 //! The order of steps, from the plan to the commit or the way back.
 
+use super::hooks;
 use super::journal::{Journal, Memory, Pair, Phase};
 use super::layout;
 use super::prove::what_is_verified;
@@ -154,6 +155,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
 pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let began = Instant::now();
     let what = what_is_switched_off(eco, &order.scopes)?;
+    hooks::check_units(eco, &order.scopes)?;
     let plan = Plan {
         restore: order.id.clone(),
         scope: Scope::join(&order.scopes),
@@ -191,7 +193,7 @@ pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -
 ///
 /// # Errors
 /// [`Error::Usage`]: the sentence that says which key is missing; nothing is run.
-fn off(eco: &Ecosystem, unit: &Scope) -> Result<UnitVerb> {
+pub(super) fn off(eco: &Ecosystem, unit: &Scope) -> Result<UnitVerb> {
     let reverts = matches!(unit, Scope::Optimization(_)) && eco.service.has_unit_command(UnitVerb::Revert, unit);
     let verb = if reverts { UnitVerb::Revert } else { UnitVerb::Disable };
     if !eco.service.has_unit_command(verb, unit) {
@@ -239,9 +241,10 @@ impl Run<'_, '_> {
         self.journal.restore.id.clone()
     }
 
-    /// Whether there is room, and how each root can change places. A look alone writes nothing.
+    /// Whether every command can be run, whether there is room, and how each root can change places. A look alone writes nothing.
     fn preflight(&mut self, point: &Point, live: &Live<'_>, only_look: bool) -> Result<()> {
         let root = self.eco.root.as_path();
+        hooks::check(self.eco, &self.journal)?;
         point.room(root, &self.journal, live)?;
         if only_look {
             return Ok(());
@@ -252,7 +255,7 @@ impl Run<'_, '_> {
 
     /// Steps that the live tree does not notice. Returns what of it became part of the staged tree.
     fn prepare(&mut self, point: &Point, live: &Live<'_>) -> Result<Vec<Taken>> {
-        let (root, id) = (self.eco.root.as_path(), self.id());
+        let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
         let journal = &self.journal;
         // Opened before anything is written: errors of late writes are reported to whoever held it open (Linux 5.8 and later).
         let trees: Vec<PathBuf> = journal.places.iter().map(|place| journal.folder_in(root, &place.path()).join("tree")).collect();
@@ -272,6 +275,7 @@ impl Run<'_, '_> {
         })?;
         self.stage.step(&id, "check", || {
             let same = point.check(root, journal, &taken, progress, stop)?;
+            hooks::check_staged(eco, journal)?;
             Ok(((), Some(format!("{same} entries read back as they were captured"))))
         })?;
         self.stage.go_on()?;
@@ -385,7 +389,7 @@ impl Run<'_, '_> {
             self.stage.report(&id, verb.word(), None, Some(format!("not done: {unit} has no {} command", verb.word())), began);
             return None;
         }
-        let ran = self.eco.service.unit(verb, unit, &[("ECO_RESTORE", &id)]);
+        let ran = self.eco.service.unit(verb, unit, &[("ECO_RESTORE", &id), ("ECO_PHASE", verb.word())]);
         let why = ran.map_or_else(|e| Some(e.to_string()), |ran| ran.why());
         let note = why.as_ref().map_or_else(|| unit.to_string(), |why| format!("{unit}: {why}"));
         self.stage.report(&id, verb.word(), Some(why.is_none()), Some(note), began);

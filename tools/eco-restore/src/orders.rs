@@ -5,8 +5,10 @@ use eco::archive::OwnerChange;
 use eco::config::Config;
 use eco::disk::Lock;
 use eco::error::{Error, Exit, Result};
-use eco::record::{Decision, Plan, Record, Restore, Scope};
+use eco::record::{Decision, Plan, Record, Restore, Scope, Stamp};
+use eco::report;
 use eco::restore::{self, Ecosystem, Memory, Order, Stage};
+use eco::service::{Notice, Notifier};
 use eco::store::{self, Store, Stored};
 use eco::time::Timestamp;
 use eco::tool::Tool;
@@ -18,11 +20,13 @@ pub struct Orders<'a> {
     config: &'a Config,
     eco: Ecosystem,
     now: Timestamp,
+    notifier: RefCell<Notifier>,
 }
 
 impl<'a> Orders<'a> {
     pub fn new(args: &'a Args, config: &'a Config, now: Timestamp) -> Orders<'a> {
-        Orders { args, config, eco: config.ecosystem(), now }
+        let notifier = Notifier::new(config.service(), config.notify.clone().unwrap_or_default()).into();
+        Orders { args, config, eco: config.ecosystem(), now, notifier }
     }
 
     /// The configured store; a path given as selector needs none.
@@ -217,6 +221,29 @@ impl<'a> Orders<'a> {
         }
     }
 
+    /// Tells people of a decision, unless it is an old one that was carried out.
+    pub fn hears(&self, tool: &Tool, stamp: &Stamp, record: &Record) {
+        let done = |id: &str| Memory::read(&self.eco.root).is_ok_and(|memory| memory.done(id).is_some());
+        if matches!(record, Record::Decision(decision) if self.args.again || !done(&decision.id)) {
+            self.notify(self.notice(stamp, record));
+        }
+        self.notified(tool, false);
+    }
+
+    /// Says which notifications have failed; with `all`, waits for those under way.
+    pub fn notified(&self, tool: &Tool, all: bool) {
+        self.notifier.borrow_mut().failures(all).iter().for_each(|sentence| tool.error(sentence));
+    }
+
+    fn notice(&self, stamp: &Stamp, record: &Record) -> Option<Notice> {
+        // Nothing happens to the service then.
+        if self.args.dry_run || self.args.target.is_some() { None } else { report::notice(stamp, record) }
+    }
+
+    fn notify(&self, notice: Option<Notice>) {
+        notice.into_iter().for_each(|notice| self.notifier.borrow_mut().send(notice));
+    }
+
     /// Gives the transaction its clock, its records' way out, and somebody to ask.
     fn on_stage<T>(&self, tool: &mut Tool, asks: bool, work: impl FnOnce(&Ecosystem, &mut Stage<'_>) -> Result<T>) -> Result<T> {
         let stop = tool.stop_flag();
@@ -232,9 +259,11 @@ impl<'a> Orders<'a> {
                 emit: &mut |record| {
                     bar.pause();
                     // A record that cannot be written must not stop a rollback half-way; it is told at the end.
+                    let notice = self.notice(&tool.borrow().stamp(clock()), &record);
                     if let Err(e) = tool.borrow_mut().emit(record) {
                         lost.borrow_mut().get_or_insert(e);
                     }
+                    self.notify(notice);
                 },
                 confirm: &mut |plan: &Plan| {
                     if !asks {
