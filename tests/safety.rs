@@ -1,7 +1,7 @@
 //! What surrounds a rollback: several scopes at once, aborting, what a start may do meanwhile, and what becomes of the tree from
 //! before.
 
-use crate::harness::{Tree, World};
+use crate::harness::{Tree, World, not_shown, program};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Stdio;
@@ -216,4 +216,119 @@ fn that_a_tree_is_to_stay_live_survives_a_crash() {
     let done = world.run("eco-restore").arg("--recover").exits(1).says("the new tree was left live");
     assert_eq!((done.last("restore")["phase"].clone(), world.read("config/state")), ("completed".into(), "well\n".into()));
     world.run("eco-restore").args(["latest", "--on-failure", "perhaps"]).exits(2);
+}
+
+// The guard: `eco-restore --recover --quiet` before the service starts.
+
+/// Puts the guard in front of the start command, as a unit file would, and into the stop command, where a start would be wrong.
+/// What it said is in `run/guard`.
+fn guarded(world: &World) {
+    let guard =
+        |at: &str| format!("{} --recover --quiet >/dev/null 2>>run/said; code=$?; echo {at} $code >>run/guard", program("eco-restore").display());
+    let start = world.read("bin/start").replacen("#!/bin/sh\n", &format!("#!/bin/sh\n{}\n[ $code = 0 ] || exit 1\n", guard("start")), 1);
+    let stop = world.read("bin/stop");
+    world.program("bin/start", &start).program("bin/stop", &format!("{}\n{}\n", stop.trim_end(), guard("stop")));
+}
+
+#[track_caller]
+fn guard_said(world: &World, lines: &str) {
+    assert_eq!(world.read("run/guard"), lines, "{}", world.read("run/said"));
+    fs::remove_file(world.path("run/guard")).unwrap();
+}
+
+#[test]
+fn the_start_of_a_rollback_passes_its_own_guard() {
+    let world = World::service();
+    guarded(&world);
+    world.good();
+    world.spoil();
+    world.run("eco-restore").arg("latest").exits(0);
+    guard_said(&world, "stop 7\nstart 0\n");
+    assert!(world.read("run/said").contains("must not start now") && world.read("run/said").contains("eco-restore, pid"));
+    world.run("eco-restore").arg("--undo").exits(0);
+    guard_said(&world, "stop 7\nstart 0\n");
+    world.write("fail/selftest", "");
+    world.run("eco-restore").arg("latest").exits(5);
+    guard_said(&world, "stop 7\nstart 0\nstop 7\nstart 0\n");
+    fs::remove_file(world.path("fail/selftest")).unwrap();
+
+    // A signal while the service is stopped: nothing was changed, and it starts again.
+    let stop = world.read("bin/stop");
+    world.program("bin/stop", &format!("{stop}kill -TERM $PPID\n"));
+    for words in ["latest", "--undo"] {
+        let before = roots(&world);
+        world.run("eco-restore").arg(words).exits(3).says("interrupted");
+        guard_said(&world, "stop 7\nstart 0\n");
+        same(&before, &roots(&world));
+        assert!(world.pid().is_some());
+    }
+}
+
+#[test]
+fn the_guard_finishes_what_was_interrupted_and_leaves_the_start_to_whoever_asked() {
+    for (command, state) in [("bin/stop", "another\n"), ("bin/start", "well\n")] {
+        let world = World::service();
+        world.good();
+        world.write("config/state", "another\n");
+        killed_in(&world, command, &["latest"]);
+        if let Some(pid) = world.pid() {
+            world.shell(&format!("kill -9 {pid}"));
+        }
+        let done = world.run("eco-restore").args(["--recover", "--quiet"]).exits(0);
+        assert_eq!((done.stderr.as_str(), world.read("config/state").as_str()), ("", state));
+        assert!(world.pid().is_none() && !world.path(".eco/journal").exists());
+    }
+    // Going back is finished as well, and the service may start on the tree from before.
+    let world = World::service();
+    world.good();
+    world.write("config/state", "another\n").write("fail/selftest", "");
+    let stop = world.read("bin/stop");
+    world.program("bin/stop", &format!("{stop}[ ! -e run/once ] || kill -KILL $PPID\n: >run/once\n"));
+    world.run("eco-restore").arg("latest").exits(-9);
+    assert_eq!(world.read("config/state"), "well\n");
+    world.program("bin/stop", &stop).run("eco-restore").args(["--recover", "--quiet"]).exits(0);
+    assert_eq!(world.read("config/state"), "another\n");
+
+    world.write(".eco/journal", "half a line");
+    world.run("eco-restore").args(["--recover", "--quiet"]).exits(6).says("journal");
+}
+
+#[test]
+fn with_nothing_pending_the_guard_opens_two_files_and_writes_nothing() {
+    let world = World::service();
+    world.run("eco-restore").arg("--recover").exits(0);
+    let trace = world.folder().join("trace");
+    let run = world.run("strace").args(["-f", "-e", "trace=%file,%desc,flock"]).arg("-o").arg(&trace);
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run("strace").args(["-o", "/dev/null", "true"]).ran().code)).ok() != Some(0) {
+        return not_shown("what the guard opens", "strace is missing or may not trace");
+    }
+    let done = run.arg(program("eco-restore")).args(["--recover", "--quiet"]).exits(0);
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("", ""));
+    let calls = fs::read_to_string(trace).unwrap();
+    let opened: Vec<&str> = calls.lines().filter(|line| line.contains("open")).collect();
+    let own: Vec<&&str> = opened.iter().filter(|line| line.contains(world.root().to_str().unwrap()) || line.contains("eco")).collect();
+    assert!(own.len() == 2 && own[0].contains("eco.toml") && own[1].contains(".eco/journal"), "{own:#?}");
+    for word in ["O_WRONLY", "O_RDWR", "O_CREAT", "flock(", "mkdir", "rename", "unlink"] {
+        assert!(!calls.contains(word), "{word}:\n{calls}");
+    }
+}
+
+#[test]
+fn the_guard_needs_neither_rights_nor_a_filesystem_that_can_be_written() {
+    if !rustix::process::geteuid().is_root() {
+        return not_shown("the guard as another user and on a filesystem that cannot be written", "it takes root");
+    }
+    let world = World::service();
+    world.shell("chmod 711 ..");
+    world.run("eco-restore").args(["--recover", "--quiet"]).user(65534).exits(0);
+    assert!(!world.path(".eco").exists());
+    let line = format!(
+        "mount --bind . . && mount -o remount,bind,ro . && cd $PWD && ! touch x 2>/dev/null && exec {} --recover --quiet",
+        program("eco-restore").display()
+    );
+    let done = world.run("unshare").args(["-m", "sh", "-c", &line]).ran();
+    if done.stderr.contains("unshare:") || done.stderr.contains("mount:") {
+        return not_shown("the guard on a filesystem that cannot be written", "nothing can be mounted here");
+    }
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{done}");
 }

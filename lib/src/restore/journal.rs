@@ -26,6 +26,8 @@ pub(super) enum Phase {
     Staged,
     /// The service is being stopped.
     Stopping,
+    /// Nothing live was changed, and nothing will be; the service may be starting.
+    Abandoned,
     /// The trees are changing places.
     Swapping,
     /// They have.
@@ -111,6 +113,16 @@ pub(super) struct Journal {
     pub(super) carry: Vec<String>,
     /// Folders that held carried paths when the plan was made.
     pub(super) carry_from: Vec<RecordPath>,
+}
+
+impl Phase {
+    /// Whether the service may start meanwhile: each root is where it belongs, and will stay there.
+    fn is_safe_to_start(self) -> bool {
+        match self {
+            Phase::Staging | Phase::Staged | Phase::Abandoned | Phase::Carried | Phase::Reverted | Phase::Committed => true,
+            Phase::Stopping | Phase::Swapping | Phase::Swapped | Phase::Reverting => false,
+        }
+    }
 }
 
 impl Journal {
@@ -227,6 +239,15 @@ pub fn refuse_while_pending(root: &Path) -> Result<()> {
             Err(Error::Other(format!("rollback {} of {} is unfinished: run eco-restore --recover first", journal.restore.id, root.display())))
         }
     }
+}
+
+/// Whether a rollback of this tree is pending, and if so, whether the service may be started while it is under way. Nothing is written,
+/// and nothing but the journal is read.
+///
+/// # Errors
+/// As [`Error::RecoverFirst`] when the journal cannot be understood; [`Error::Path`] when it cannot be read.
+pub fn pending(root: &Path) -> Result<Option<bool>> {
+    Ok(Journal::read(&Journal::pending(root))?.map(|journal| journal.phase.is_safe_to_start()))
 }
 
 /// What was carried out before.

@@ -340,7 +340,12 @@ impl Run<'_, '_> {
     /// Nothing live was changed: the service runs again, what was staged goes.
     pub(super) fn abandon(&mut self, why: &Error) -> Result<()> {
         let root = self.eco.root.clone();
-        if self.journal.phase == Phase::Stopping {
+        if matches!(self.journal.phase, Phase::Stopping | Phase::Abandoned) {
+            // A guard in the start command looks for this. Where it cannot be written, no journal lets the service start as well, and
+            // all that a crash could leave behind then is what was staged.
+            if self.journal.enter(&root, Phase::Abandoned).is_err() {
+                let _ = self.journal.close(&root, false);
+            }
             let started = self.start();
             self.switch_on(false);
             if let Some(failed) = started {

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         let config = tool.config()?;
         let mut orders = Orders::new(&args, &config, tool.now());
         if args.recover {
-            return Ok(orders.recover(tool)?);
+            return Ok(if args.common.quiet { orders.guard(tool) } else { orders.recover(tool) }?);
         }
         if args.abort {
             return Ok(orders.abort(tool)?);

@@ -158,6 +158,29 @@ impl<'a> Orders<'a> {
         Ok(ended(tool, &restore))
     }
 
+    /// Before the service is started, by whoever starts it: finishes what an interrupted run left, without a hand on the service. The
+    /// start may be one of a rollback that is under way; it is right then once the trees are where they belong.
+    pub fn guard(&mut self, tool: &mut Tool) -> Result<Exit> {
+        if restore::pending(&self.eco.root)?.is_none() {
+            return Ok(Exit::Done);
+        }
+        let _lock = match self.lock(tool) {
+            // Looked at once more: the phase that was read before may have passed.
+            Err(Error::Locked(held)) => match restore::pending(&self.eco.root)? {
+                None | Some(true) => return Ok(Exit::Done),
+                Some(false) => {
+                    return Err(Error::Locked(format!("a rollback is about to exchange the tree, the service must not start now: {held}")));
+                }
+            },
+            lock => lock?,
+        };
+        match self.on_stage(tool, false, |eco, stage| restore::recover(eco, false, stage)) {
+            // The tree from before is where it belongs, and the service may start on it.
+            Err(Error::SwappedBack(_)) => Ok(Exit::Done),
+            done => done.map(|_| Exit::Done),
+        }
+    }
+
     pub fn abort(&mut self, tool: &mut Tool) -> Result<Exit> {
         let _lock = self.lock(tool)?;
         let control = !self.args.no_control;
