@@ -217,11 +217,15 @@ fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
     });
 }
 
-/// Killed between the exchange of the first root and that of the second.
+/// Killed when two of the four roots have changed places.
 fn half_way() -> Due {
+    let whole = Due::new();
+    assert_eq!(traced(&whole.world, &["latest-good"], None), 0);
+    let log = fs::read_to_string(whole.world.folder().join("trace")).unwrap();
+    let renames = log.lines().filter(|line| line.starts_with("renameat2("));
+    let third = renames.zip(1..).filter(|(line, _)| line.contains("/tree/") && line.contains("RENAME_EXCHANGE")).nth(2).unwrap().1;
     let due = Due::new();
-    let trials = 4;
-    traced(&due.world, &["latest-good"], Some((KILL, &Moment { call: "renameat2".into(), n: trials + 2 })));
+    traced(&due.world, &["latest-good"], Some((KILL, &Moment { call: "renameat2".into(), n: third })));
     assert!(roots(&due.world) != due.old && roots(&due.world) != due.new, "the roots were to be a mixture here");
     due
 }

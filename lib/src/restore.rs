@@ -15,6 +15,7 @@
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_entry;
 mod journal;
+mod layout;
 mod prove;
 mod recover;
 mod run;

@@ -489,8 +489,11 @@ pub struct Plan {
     /// Into which folder, when it is not the live tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// How the trees change places: `exchange`, `extract` (into a target) or `command` (no tree at all).
+    /// How the trees change places: `exchange`, `two-renames`, `child-wise`, `extract` (into a target) or `command` (no tree at all).
     pub strategy: String,
+    /// What the strategy guarantees at every instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<String>,
     /// The roots, relative to the ecosystem's root.
     pub roots: Vec<String>,
     /// Paths that the snapshot has and the tree has not.

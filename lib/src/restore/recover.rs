@@ -23,7 +23,7 @@ pub fn recover(eco: &Ecosystem, control: bool, stage: &mut Stage<'_>) -> Result<
             run.abandon(&Error::Interrupted("the live tree was not touched".into()))?;
             Ok(Some(run.journal.restore))
         }
-        Phase::Swapping | Phase::Swapped | Phase::Carried => run.forward().map(Some),
+        Phase::Swapping | Phase::Carried => run.forward().map(Some),
         Phase::Reverting => {
             // The service may have been started on either tree; going back is finished first.
             let why = run.journal.restore.error.clone().unwrap_or_else(|| "interrupted while going back".into());

@@ -1,18 +1,21 @@
 //! The order of steps, from the plan to the commit or the way back.
 
 use super::journal::{Journal, Memory, Pair, Phase};
+use super::layout;
 use super::prove::what_is_verified;
-use super::stage::{self, Point};
+use super::stage::Point;
 use super::swap::{self, Side};
 use super::{Ecosystem, Stage};
 use crate::disk;
 use crate::error::{Error, Exit, Result};
-use crate::record::{Plan, Restore, Scope};
+use crate::record::{Plan, RecordPath, Restore, Scope};
 use crate::service::{Proof, UnitVerb};
 use crate::store::Stored;
 use crate::time::seconds_between;
 use std::io::ErrorKind;
+use std::mem;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// How many differing paths a plan shows.
@@ -67,50 +70,64 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let control = order.control && (eco.service.can_stop() || eco.service.can_start());
     let data_loss_s = seconds_between(time, stage.now()).max(0);
     let loses = order.scopes.iter().any(Scope::holds_data).then_some(data_loss_s);
-    let weight = point.weight(Some(&eco.root));
-    let plan = Plan {
+    let mut record = order.record();
+    record.snapshot = Some(point.stored.snapshot.id.clone());
+    record.safety = Some(order.id.clone());
+    let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
+    journal.units = order.scopes.iter().filter(|scope| !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
+    journal.keep = order.keep;
+    journal.roots = point.roots.iter().map(|root| RecordPath::new(root)).collect();
+    journal.carry = point.carry();
+    journal.carry_from = carry_from;
+    let mut run = Run { eco, stage, journal, began, downtime: None };
+
+    let looked = Instant::now();
+    let ready = run.preflight(&point, order.dry_run).map_err(full_is_refused);
+    let way = if order.dry_run { layout::forecast(&eco.root, &run.journal) } else { layout::way(&run.journal) };
+    let mut plan = Plan {
         restore: order.id.clone(),
         scope: Scope::join(&order.scopes),
-        snapshot: Some(point.stored.snapshot.id.clone()),
+        snapshot: run.journal.restore.snapshot.clone(),
         target: None,
-        strategy: "exchange".into(),
+        strategy: way.word().into(),
+        guarantee: Some(way.guarantee().into()),
         roots: point.roots.iter().map(|root| root.display().to_string()).collect(),
         created: comparison.count("deleted"),
         updated: comparison.changed(),
         deleted: comparison.count("created"),
         kept: comparison.same,
         preserved: comparison.aside,
-        bytes: weight.0,
+        bytes: point.weight(Some(&eco.root)).0,
         data_loss_s: loses,
         control: how_controlled(eco, order.control) + &switched,
         verify: what_is_verified(eco),
         examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
     };
-    stage.emit(plan.clone());
-    if order.dry_run || !(stage.confirm)(&plan)? {
-        return Ok(None);
+    if ready.is_err() && order.dry_run {
+        return ready.map(|()| None);
     }
-    stage.go_on()?;
-
-    let mut record = order.record();
-    record.snapshot = plan.snapshot.clone();
-    record.strategy = Some(plan.strategy.clone());
-    stage.emit(record.clone());
+    // What cannot be done is not asked for.
+    if ready.is_ok() {
+        run.stage.emit(plan.clone());
+        if order.dry_run {
+            return Ok(None);
+        }
+        if !(run.stage.confirm)(&plan).inspect_err(|_| drop(run.withdraw()))? {
+            run.withdraw()?;
+            return Ok(None);
+        }
+    }
+    let record = &mut run.journal.restore;
+    record.strategy = Some(mem::take(&mut plan.strategy));
+    run.stage.emit(Restore { safety: None, ..record.clone() });
     record.data_loss_s = loses;
-    record.safety = Some(order.id.clone());
     (record.created, record.updated, record.deleted, record.kept) = (Some(plan.created), Some(plan.updated), Some(plan.deleted), Some(plan.kept));
-    let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
-    journal.units = order.scopes.iter().filter(|scope| !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
-    journal.keep = order.keep;
-    journal.carry = point.carry();
-    // What is on either side is noted when it is staged; until then the paths say where a trial may have been interrupted.
-    journal.pairs = point.roots.iter().map(|root| Pair::new(root, None, None)).collect();
-    journal.carry_from = carry_from;
     if let Some(note) = note {
-        stage.report(&order.id, "compare", None, Some(note), began);
+        run.stage.report(&order.id, "compare", None, Some(note), began);
     }
-    let mut run = Run { eco, stage, journal, began, downtime: None };
-    match run.prepare(&point, weight).map_err(full_is_refused).and_then(|()| run.stop()).and_then(|()| run.decide()) {
+    run.stage.report(&order.id, "preflight", Some(ready.is_ok()), ready.as_ref().err().map(Error::to_string), looked);
+    let done = ready.and_then(|()| run.stage.go_on()).and_then(|()| run.prepare(&point).map_err(full_is_refused));
+    match done.and_then(|()| run.stop()).and_then(|()| run.decide()) {
         Ok(()) => run.forward().map(Some),
         Err(e @ Error::RecoverFirst(_)) => Err(e),
         Err(e) => {
@@ -212,44 +229,54 @@ impl Run<'_, '_> {
         self.journal.restore.id.clone()
     }
 
+    /// Whether there is room, and how each root can change places. A look alone writes nothing.
+    fn preflight(&mut self, point: &Point, only_look: bool) -> Result<()> {
+        let root = self.eco.root.as_path();
+        point.room(root, &self.journal)?;
+        if only_look {
+            return Ok(());
+        }
+        layout::survey(root, &mut self.journal)?;
+        point.room(root, &self.journal)
+    }
+
     /// Steps that the live tree does not notice.
-    fn prepare(&mut self, point: &Point, weight: (u64, u64)) -> Result<()> {
-        let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
-        let folder = self.journal.folder(root);
-        let tree = folder.join("tree");
-        let journal = &mut self.journal;
-        self.stage.step(&id, "preflight", || {
-            stage::room(root, weight)?;
-            journal.enter(root, Phase::Staging)?;
-            disk::private_dir(&folder)?;
-            disk::private_dir(&tree)?;
-            stage::preflight(root, &folder, &point.roots)?;
-            Ok(((), None))
-        })?;
+    fn prepare(&mut self, point: &Point) -> Result<()> {
+        let (root, id) = (self.eco.root.as_path(), self.id());
+        let journal = &self.journal;
         // Opened before anything is written: errors of late writes are reported to whoever held it open (Linux 5.8 and later).
-        let dir = disk::open_dir(&tree)?;
+        let trees: Vec<PathBuf> = journal.places.iter().map(|place| journal.folder_in(root, &place.path()).join("tree")).collect();
+        let dirs = trees.iter().map(|tree| disk::open_dir(tree)).collect::<Result<Vec<_>>>()?;
         let (progress, stop) = (self.stage.progress, self.stage.stop);
         let owners = self.stage.step(&id, "stage", || {
-            let done = point.extract(&tree, Some(root), progress, stop)?;
-            if let Some((path, what)) = done.lost.first() {
-                return Err(Error::Refused(format!("{} cannot be put back whole: {what}; {} more", path.display(), done.lost.len() - 1)));
-            }
+            let done = point.stage(root, journal, progress, stop)?;
             let note = format!("{} entries, {} KiB, each against its digest", done.entries, done.bytes >> 10);
             Ok((done.owners, Some(note)))
         })?;
         self.stage.tell(&owners);
-        self.stage.step(&id, "flush", || disk::sync_filesystem(dir.as_fd(), &tree).map(|()| ((), None)))?;
+        self.stage.step(&id, "flush", || {
+            dirs.iter().zip(&trees).try_for_each(|(dir, tree)| disk::sync_filesystem(dir.as_fd(), tree))?;
+            Ok(((), None))
+        })?;
         self.stage.step(&id, "check", || {
-            let same = point.check(&tree, root, progress)?;
+            let same = point.check(root, journal, progress)?;
             Ok(((), Some(format!("{same} entries read back as they were captured"))))
         })?;
         self.stage.go_on()?;
-        self.journal.pairs = point.pairs(root, &tree)?;
+        layout::pair_up(root, &mut self.journal)?;
         for pair in &self.journal.pairs {
-            // A root that goes needs a place to go.
-            disk::create_dirs(disk::parent(&tree.join(pair.path())))?;
+            // What goes needs a place to go.
+            disk::create_dirs(disk::parent(&self.journal.aside(root, &pair.path())))?;
         }
-        self.journal.enter(&eco.root, Phase::Staged)
+        self.journal.enter(&self.eco.root, Phase::Staged)
+    }
+
+    /// Nothing was begun: what the preflight made goes, and nobody is told.
+    fn withdraw(&mut self) -> Result<()> {
+        let root = &self.eco.root;
+        layout::clear_trials(root, &self.journal)?;
+        self.journal.remove_folders(root)?;
+        self.journal.close(root, false)
     }
 
     /// Switches the unit off and stops the service; afterwards nobody writes to the roots, as far as can be proven.
@@ -353,8 +380,8 @@ impl Run<'_, '_> {
             }
         }
         if self.journal.owns_folder() {
-            stage::clear_trials(&root, &self.journal)?;
-            disk::remove_tree(&self.journal.folder(&root))?;
+            layout::clear_trials(&root, &self.journal)?;
+            self.journal.remove_folders(&root)?;
         }
         if self.journal.phase >= Phase::Staging && Journal::pending(&root).exists() {
             self.journal.close(&root, false)?;
@@ -372,7 +399,19 @@ impl Run<'_, '_> {
     /// # Errors
     /// [`Error::Path`]; it was not taken then, and the rollback can be abandoned.
     pub(super) fn decide(&mut self) -> Result<()> {
-        self.journal.enter(&self.eco.root, Phase::Swapping).inspect_err(|_| self.journal.phase = Phase::Stopping)
+        let root = &self.eco.root;
+        let staged = mem::take(&mut self.journal.pairs);
+        // Until it was stopped the service may have made something new where a folder stays. A root itself is nobody else's to replace.
+        layout::pair_up(root, &mut self.journal)?;
+        let is_root = |pair: &&Pair| self.journal.roots.iter().any(|root| root.to_path() == pair.path());
+        if let Some(other) = staged.iter().filter(is_root).find(|pair| !self.journal.pairs.contains(pair)) {
+            let path = root.join(other.path());
+            return Err(Error::Refused(format!("{} is not what it was when it was staged for: somebody else has replaced it", path.display())));
+        }
+        for pair in self.journal.pairs.iter().filter(|pair| pair.new.is_none()) {
+            disk::create_dirs(disk::parent(&self.journal.aside(root, &pair.path())))?;
+        }
+        self.journal.enter(root, Phase::Swapping).inspect_err(|_| self.journal.phase = Phase::Stopping)
     }
 
     /// From the decision to swap to the end; what keeps it from its end is told.
@@ -414,13 +453,12 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The exchange and what follows from it, while the service stands still. Each phase is durable before the next begins.
+    /// The exchange and what follows from it, while the service stands still.
     fn change_places(&mut self) -> Result<()> {
         let (root, id) = (self.eco.root.clone(), self.id());
-        if self.journal.phase < Phase::Swapped {
+        if self.journal.phase < Phase::Carried {
             let journal = &self.journal;
             self.stage.step(&id, "swap", || swap::swap(&root, journal, Side::New).map(|()| ((), None)))?;
-            self.journal.enter(&root, Phase::Swapped)?;
         }
         self.carry(Side::New)?;
         self.journal.enter(&root, Phase::Carried)
@@ -504,7 +542,7 @@ impl Run<'_, '_> {
         Memory::add(&root, &record, self.stage.now())?;
         self.stage.emit(record.clone());
         if self.journal.owns_folder() {
-            disk::remove_tree(&self.journal.folder(&root))?;
+            self.journal.remove_folders(&root)?;
         }
         self.journal.close(&root, false)?;
         said.map_or(Ok(record), Err)
