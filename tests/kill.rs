@@ -208,7 +208,7 @@ fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
         due
     };
     sweep("undo", KILL, 12, done, (&["--undo"], 0), |due, at| {
-        let new = due.recovers(at, &[0], 1..2);
+        let new = due.recovers(at, &[0], 1..3);
         // Either way there is a tree on the other side, and it can be had.
         due.world.run("eco-restore").arg("--undo").exits(0);
         assert!(roots(&due.world) == if new { due.old.clone() } else { due.new.clone() }, "{at:?}");
@@ -249,6 +249,41 @@ fn hazard_18_an_abort_that_is_killed_anywhere_is_recovered() {
         }
         new
     });
+}
+
+#[test]
+fn the_tree_from_before_can_be_had_whenever_its_snapshot_is_killed() {
+    if !can_trace() {
+        return;
+    }
+    let whole = Due::new();
+    assert_eq!(traced(&whole.world, &["latest-good"], None), 0);
+    let log = fs::read_to_string(whole.world.folder().join("trace")).unwrap();
+    let noted = log.lines().filter(|line| line.contains('(')).position(|line| line.starts_with("rename(") && line.contains("/undo\"")).unwrap();
+    let points = chosen(moments(&whole.world).split_off(noted + 1), KILL, 20);
+    let mut trees = 0;
+    for at in &points {
+        let due = Due::new();
+        traced(&due.world, &["latest-good"], Some((KILL, at)));
+        let trash = || {
+            due.world
+                .tree(".eco")
+                .names()
+                .into_iter()
+                .chain(Tree::of(&due.world.store()).names())
+                .filter(|name| name.to_string_lossy().contains("trash") || name.to_string_lossy().ends_with(".tmp"))
+                .collect::<Vec<_>>()
+        };
+        assert!(due.recovers(at, &[0], 1..2), "{at:?}");
+        trees += usize::from(due.world.tree(".eco").names().iter().any(|name| name.ends_with("tree")));
+        due.world.run("eco-restore").arg("--undo").exits(0);
+        assert!(roots(&due.world) == due.old, "{at:?}: what was before cannot be had back");
+        due.kept(at);
+        due.world.run("eco-restore").arg("latest-good").exits(0);
+        assert_eq!(trash(), [""; 0].map(std::path::PathBuf::from), "{at:?}: a later run tidies up");
+    }
+    println!("safety: {} of {} moments left the tree", trees, points.len());
+    assert!(0 < trees && trees < points.len());
 }
 
 /// Without any recovery: the trees agree, and the service runs.

@@ -137,6 +137,9 @@ pub(super) struct Journal {
     /// Whether a person has taken it back.
     #[serde(default)]
     pub(super) aborted: bool,
+    /// The snapshot that the tree from before has become.
+    #[serde(default)]
+    pub(super) safety: Option<String>,
     /// What is carried over from the tree that was live to the one that becomes live.
     pub(super) carry: Vec<String>,
     /// Folders that held carried paths when the plan was made.
@@ -155,7 +158,7 @@ impl Phase {
 
 impl Journal {
     pub(super) fn new(began: Timestamp, restore: Restore, folder: String, control: bool) -> Journal {
-        let (roots, split, pairs, units, keep, aborted, carry, carry_from) = Default::default();
+        let (roots, split, pairs, units, keep, aborted, safety, carry, carry_from) = Default::default();
         let places = vec![Place::new(Path::new(""))];
         Journal {
             version: VERSION,
@@ -171,6 +174,7 @@ impl Journal {
             units,
             keep,
             aborted,
+            safety,
             carry,
             carry_from,
         }

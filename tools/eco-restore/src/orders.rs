@@ -141,8 +141,8 @@ impl<'a> Orders<'a> {
 
     pub fn undo(&mut self, tool: &mut Tool, which: Option<&str>) -> Result<Exit> {
         let _lock = self.ready(tool)?;
-        let (id, control, dry_run) = (tool.new_id(), !self.args.no_control, self.args.dry_run);
-        let done = self.on_stage(tool, true, |eco, stage| restore::undo(eco, which, id, control, dry_run, stage))?;
+        let order = self.order(tool, Vec::new(), None);
+        let done = self.on_stage(tool, true, |eco, stage| restore::undo(eco, which, order, stage))?;
         if let Some(Restore { error: Some(why), .. }) = done {
             tool.say(&format!("the tree from before is back as it was: {why}"));
         }
@@ -161,6 +161,8 @@ impl<'a> Orders<'a> {
     /// Before the service is started, by whoever starts it: finishes what an interrupted run left, without a hand on the service. The
     /// start may be one of a rollback that is under way; it is right then once the trees are where they belong.
     pub fn guard(&mut self, tool: &mut Tool) -> Result<Exit> {
+        // Nobody waits for a snapshot here.
+        self.eco.store = None;
         if restore::pending(&self.eco.root)?.is_none() {
             return Ok(Exit::Done);
         }
@@ -196,7 +198,17 @@ impl<'a> Orders<'a> {
         scopes.retain(|scope| named.insert(scope.clone()));
         let (decision, by_operator) = said.map_or((None, true), |(id, by)| (Some(id), by));
         let Args { adopt, no_control, dry_run, on_failure, .. } = *self.args;
-        Order { id: tool.new_id(), scopes, decision, by_operator, adopt, control: !no_control, keep: on_failure == OnFailure::Keep, dry_run }
+        Order {
+            id: tool.new_id(),
+            scopes,
+            decision,
+            by_operator,
+            adopt,
+            control: !no_control,
+            keep: on_failure == OnFailure::Keep,
+            undoes: None,
+            dry_run,
+        }
     }
 
     /// Takes the lock, and finishes what an interrupted run left. A dry run does neither.
@@ -235,19 +247,26 @@ impl<'a> Orders<'a> {
         let asks = asks && !self.args.yes && tool.is_human();
         let bar = tool.progress("reading and writing");
         let clock = tool.clock();
+        let host = tool.stamp(tool.now()).host;
         let tool = RefCell::new(tool);
         let lost = RefCell::new(None);
         let result = work(
             &self.eco,
             &mut Stage {
                 now: &clock,
-                emit: &mut |record| {
+                emit: &mut |stamp, record| {
                     bar.pause();
+                    let mut tool = tool.borrow_mut();
+                    let written = match stamp {
+                        Some(stamp) => tool.emit_at(stamp, record),
+                        None => tool.emit(record),
+                    };
                     // A record that cannot be written must not stop a rollback half-way; it is told at the end.
-                    if let Err(e) = tool.borrow_mut().emit(record) {
+                    if let Err(e) = written {
                         lost.borrow_mut().get_or_insert(e);
                     }
                 },
+                host,
                 confirm: &mut |plan: &Plan| {
                     if !asks {
                         return Ok(true);
