@@ -25,6 +25,9 @@ use std::time::Instant;
 /// How many differing paths a plan shows.
 const EXAMPLES: usize = 10;
 
+/// What a plan says about the proof of an undo.
+pub(super) const UNDO_STANDS: &str = "health is reported and decides nothing";
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -42,6 +45,8 @@ pub struct Order {
     pub control: bool,
     /// Whether the new tree stays live even if it does not prove healthy.
     pub keep: bool,
+    /// The rollback that this one undoes: to the safety snapshot of the tree from before it, whatever is found of its health.
+    pub undoes: Option<String>,
     /// Whether to end after the plan.
     pub dry_run: bool,
     /// Whether a live file counts as unchanged by its inode, length and times; otherwise it is read.
@@ -58,6 +63,7 @@ impl Order {
             decision: self.decision.clone(),
             by: self.by_operator.then(|| "operator".into()),
             scope: Scope::join(&self.scopes),
+            undoes: self.undoes.clone(),
             ..Restore::default()
         }
     }
@@ -72,19 +78,19 @@ impl Order {
 pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let began = Instant::now();
     let time = stored.stamp.time;
-    let point = Point::open(eco, stored, &order.scopes, order.adopt, stage.progress)?;
+    let point = Point::open(eco, stored, order, stage.progress)?;
     let look = point.look(&eco.root, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
     let live = Live::new(&eco.root, &look, order.staging);
     let comparison = &look.comparison;
-    let switched = what_is_switched_off(eco, &order.scopes)?;
+    let switched = if order.undoes.is_some() { String::new() } else { what_is_switched_off(eco, &order.scopes)? };
     let control = order.control && (eco.service.can_stop() || eco.service.can_start());
     let data_loss_s = seconds_between(time, stage.now()).max(0);
-    let loses = order.scopes.iter().any(Scope::holds_data).then_some(data_loss_s);
+    let loses = (order.undoes.is_none() && order.scopes.iter().any(Scope::holds_data)).then_some(data_loss_s);
     let mut record = order.record();
     record.snapshot = Some(point.stored.snapshot.id.clone());
     record.safety = Some(order.id.clone());
     let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
-    journal.units = order.scopes.iter().filter(|scope| !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
+    journal.units = order.scopes.iter().filter(|scope| order.undoes.is_none() && !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
     journal.keep = order.keep;
     journal.roots = point.roots.iter().map(RecordPath::new).collect();
     journal.carry = point.carry();
@@ -110,7 +116,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
         bytes: point.bytes(&eco.root, &run.journal, &live),
         data_loss_s: loses,
         control: how_controlled(eco, order.control) + &switched,
-        verify: what_is_verified(eco),
+        verify: if order.undoes.is_some() { vec![UNDO_STANDS.into()] } else { what_is_verified(eco) },
         examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
     };
     if ready.is_err() && order.dry_run {
@@ -399,7 +405,12 @@ impl Run<'_, '_> {
     /// Nothing live was changed: the service runs again, what was staged goes.
     pub(super) fn abandon(&mut self, why: &Error) -> Result<()> {
         let root = self.eco.root.clone();
-        if self.journal.phase == Phase::Stopping {
+        if matches!(self.journal.phase, Phase::Stopping | Phase::Abandoned) {
+            // A guard in the start command looks for this. Where it cannot be written, no journal lets the service start as well, and
+            // all that a crash could leave behind then is what was staged.
+            if self.journal.enter(&root, Phase::Abandoned).is_err() {
+                let _ = self.journal.close(&root, false);
+            }
             let started = self.start();
             self.switch_on(false);
             if let Some(failed) = started {
@@ -590,6 +601,7 @@ impl Run<'_, '_> {
         Memory::add(&root, &record, self.stage.now())?;
         self.journal.close(&root, true)?;
         self.stage.emit(record.clone());
+        self.keep_as_snapshot();
         self.expire();
         Ok(record)
     }
