@@ -102,7 +102,9 @@ fn look(world: &World, root: &str) -> Tree {
 /// All that no rollback of these roots may touch: the other roots, what is in none, the store, and whatever else is in the world.
 fn outside(world: &World, scope: &[&str]) -> Tree {
     let roots: Vec<String> = scope.iter().map(|root| format!("shop/{root}")).collect();
-    let moving = ["trace", "volumes", "shop/releases", "shop/.eco", "shop/run", "shop/fail"].into_iter().chain(roots.iter().map(String::as_str));
+    let moving = ["trace", "volumes", "shop-store/shop-safety", "shop/releases", "shop/.eco", "shop/run", "shop/fail"]
+        .into_iter()
+        .chain(roots.iter().map(String::as_str));
     Tree::of(&world.folder()).without(&moving.collect::<Vec<_>>()).but_for_times_of_folders()
 }
 
