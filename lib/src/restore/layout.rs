@@ -277,6 +277,22 @@ pub(super) fn clear_trials(root: &Path, journal: &Journal) -> Result<()> {
     Ok(())
 }
 
+/// Notes in the journal what is to change places: the two sides as they are now, while nobody writes.
+///
+/// # Errors
+/// As [`pair_up`]; [`Error::Path`] also when an overlay has no room for what it has to copy.
+pub(super) fn pair_up_for_good(root: &Path, journal: &mut Journal) -> Result<()> {
+    if !journal.split.is_empty() {
+        pair_up(root, journal)?;
+        // From its lower layer an overlay copies a file when it is renamed, and the copy is another inode.
+        for path in journal.pairs.iter().filter(|pair| pair.old.is_some()).map(Pair::path) {
+            let live = root.join(path);
+            disk::claim(&live).named("copy to the upper layer", &live)?;
+        }
+    }
+    pair_up(root, journal)
+}
+
 /// Notes in the journal what is to change places: the two sides as they are now.
 ///
 /// # Errors

@@ -440,7 +440,7 @@ impl Run<'_, '_> {
         let root = &self.eco.root;
         let staged = mem::take(&mut self.journal.pairs);
         // Until it was stopped the service may have made something new where a folder stays. A root itself is nobody else's to replace.
-        layout::pair_up(root, &mut self.journal)?;
+        layout::pair_up_for_good(root, &mut self.journal)?;
         let is_root = |pair: &&Pair| self.journal.roots.iter().any(|root| root.to_path() == pair.path());
         if let Some(other) = staged.iter().filter(is_root).find(|pair| !self.journal.pairs.contains(pair)) {
             let path = root.join(other.path());

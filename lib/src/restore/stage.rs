@@ -281,13 +281,18 @@ impl Point {
 
     fn read_back(&self, root: &Path, journal: &Journal, progress: &(dyn Fn(u64) + Sync)) -> Result<Comparison> {
         let mut is = Vec::new();
+        let mut was = compare::items_of(&self.index, &self.roots);
         for place in journal.places.iter().map(Place::path) {
+            let step = disk::time_step(&journal.folder_in(root, &place))?;
+            // Where times are kept less finely than they were captured, that is as good as they get.
+            was.iter_mut().filter(|item| step > 1 && journal.place(&item.node.path).0 == place).for_each(|item| {
+                item.node.meta.mtime.nanos -= item.node.meta.mtime.nanos % step;
+            });
             let staged = journal.folder_in(root, &place).join("tree");
             let found = compare::read_back(&staged, &self.index, &self.roots, progress)?;
             // The folders above what is staged in a mount are there only to hold it.
             is.extend(found.into_iter().filter(|item| journal.place(&item.node.path).0 == place));
         }
-        let was = compare::items_of(&self.index, &self.roots);
         let left_out = |path: &Path| self.aside.covers(path) && self.is_carried_from(root, path);
         Ok(plan::compare("", &was, &is, left_out))
     }
