@@ -699,9 +699,13 @@ impl Lock {
 /// # Errors
 /// The system's.
 pub fn set_mtime(dir: BorrowedFd<'_>, path: &Path, mtime: Mtime) -> rustix::io::Result<()> {
-    let time = sys::Timespec { tv_sec: mtime.seconds as _, tv_nsec: mtime.nanos as _ };
-    let times = sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT as _ }, last_modification: time };
-    sys::utimensat(dir, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+    sys::utimensat(dir, path, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// This modification time, and now for the last access: with that left out, older filesystems in user space set neither.
+pub fn times(mtime: Mtime) -> sys::Timestamps {
+    let last_modification = sys::Timespec { tv_sec: mtime.seconds as _, tv_nsec: mtime.nanos as _ };
+    sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_NOW as _ }, last_modification }
 }
 
 /// Does some work in these folders and leaves their modification times as they were, where that can be done.

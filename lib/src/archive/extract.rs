@@ -474,9 +474,7 @@ impl Target<'_> {
             let set = sys::fsetxattr(fd, OsStr::from_bytes(name), value, XattrFlags::empty());
             self.attribute(set, path, name);
         }
-        let time = sys::Timespec { tv_sec: meta.mtime.seconds as _, tv_nsec: meta.mtime.nanos as _ };
-        let times = sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT as _ }, last_modification: time };
-        sys::futimens(fd, &times).named("set the time of", &full)
+        sys::futimens(fd, &disk::times(meta.mtime)).named("set the time of", &full)
     }
 
     fn owned(&self, set: rustix::io::Result<()>, path: &Path, full: &Path, meta: &Meta) -> Result<()> {
