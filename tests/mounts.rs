@@ -15,12 +15,17 @@ fn holds(name: &str, what: &str, lay: Lay) {
         let Some(world) = lay(World::new()) else { return not_shown(what, "this cannot be mounted here") };
         let due = Due::full(world);
         let done = due.world.run("eco-restore").arg("latest-good").exits(0);
-        println!("{what}: by {}", done.last("plan")["strategy"]);
+        let at_once = done.last("restore")["strategy"] == "exchange";
+        println!("{what}: {}", done.last("restore")["strategy"]);
         assert!(due.recovers(&"rolled back", &[0], 1..2));
         due.undone(&"undone", &due.old);
         due.undone(&"undone again", &due.new);
         drop(due);
-        let due = || Due::full(lay(World::new()).expect("it was laid out before"));
+        let due = || {
+            let mut due = Due::full(lay(World::new()).expect("it was laid out before"));
+            due.at_once = at_once;
+            due
+        };
         sweep(what, KILL, 8, due, (&["latest-good"], 0), |due, at| {
             let new = due.recovers(at, &[0], 0..2);
             if new {

@@ -5,7 +5,7 @@ use crate::digest;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::plan::Item;
-use crate::scope::{Found, Patterns, Walk, walk};
+use crate::scope::{Found, Patterns, Walk, is_ours, walk};
 use crate::sqlite;
 use crate::tree::{Digest, Kind};
 use rustix::fs::{Mode, OFlags};
@@ -137,7 +137,7 @@ pub fn items_in(
     Ok(items)
 }
 
-/// What no comparison is about: preserved and excluded paths, and the journals of databases that the snapshot holds as copies.
+/// What no comparison is about: preserved and excluded paths, our own, and the journals of databases that the snapshot holds as copies.
 #[derive(Debug)]
 pub struct Aside {
     patterns: Patterns,
@@ -158,7 +158,7 @@ impl Aside {
 
     /// Whether this path stands aside.
     pub fn covers(&self, path: &Path) -> bool {
-        self.patterns.cover(path) || self.journals.contains(path)
+        self.patterns.cover(path) || self.journals.contains(path) || is_ours(path)
     }
 
     /// Whether this path itself is preserved or excluded, with everything below it.

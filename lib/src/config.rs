@@ -251,6 +251,7 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
     fill(&mut config);
     config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;
     config.control.check().map_err(|why| Error::Config(format!("[control]: {why}")))?;
+    config.verify.limits.check().map_err(|why| Error::Config(format!("[verify.limits]: {why}")))?;
     if let Some(store) = &config.store
         && let Some(inside) = config.scopes.full().iter().find(|r| store.starts_with(config.root.join(r)))
     {

@@ -149,12 +149,26 @@ pub fn is_mount_point(path: &Path) -> Result<bool> {
     Ok(own.st_dev != above.st_dev)
 }
 
-/// A mount point somewhere below this folder, if there is one: renaming the folder would take it along.
-pub fn mount_below(folder: &Path) -> Option<PathBuf> {
-    // Absent on other systems, where nobody knows.
-    let list = fs::read("/proc/self/mountinfo").ok()?;
+/// Mount points below this folder: renaming a folder that holds one would take it along. None on systems that do not tell.
+pub fn mounts_below(folder: &Path) -> Vec<PathBuf> {
+    let list = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let places = list.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-    places.map(unescaped).find(|place| place != folder && place.starts_with(folder))
+    places.map(unescaped).filter(|place| place != folder && place.starts_with(folder)).collect()
+}
+
+/// Whether a folder can be renamed, asked without renaming it: onto `occupied`, a folder that is not empty and stays so, no folder can
+/// ever be moved, and the reason that the system gives shows whether it would have to be refused elsewhere too. A mount point cannot
+/// be renamed, nor can a folder in a lower layer of an overlay.
+///
+/// # Errors
+/// The system's, for any other reason.
+pub fn is_movable(folder: &Path, occupied: &Path) -> rustix::io::Result<bool> {
+    match sys::rename(folder, occupied) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(true),
+        Err(Errno::XDEV | Errno::BUSY) => Ok(false),
+        Err(e) => Err(e),
+        Ok(()) => Err(Errno::NOTEMPTY),
+    }
 }
 
 /// The kernel writes blanks and backslashes in this list as `\040`.
@@ -381,6 +395,24 @@ pub fn sync_dir(path: &Path) -> Result<()> {
     File::open(path).and_then(|dir| dir.sync_all()).named("flush the folder", path)
 }
 
+/// Makes the names in several folders durable. They are flushed at the same time, because a filesystem serves those who wait for one
+/// flush of its log together.
+///
+/// # Errors
+/// [`Error::Path`], of the first that cannot be flushed.
+pub fn sync_dirs<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let all: Vec<&Path> = folders.into_iter().collect();
+    let shares = all.chunks(all.len().div_ceil(FLUSHES).max(1));
+    std::thread::scope(|scope| {
+        let flushes: Vec<_> = shares.map(|share| scope.spawn(move || share.iter().try_for_each(|folder| sync_dir(folder)))).collect();
+        let results = flushes.into_iter().map(|flush| flush.join().unwrap_or_else(|_| Err(Error::Other("a flush ended in a panic".into()))));
+        results.fold(Ok(()), Result::and)
+    })
+}
+
+/// So many folders are flushed at the same time.
+const FLUSHES: usize = 8;
+
 /// Makes everything on the filesystem that holds `dir` durable.
 ///
 /// # Errors
@@ -403,12 +435,24 @@ pub fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
     sys::renameat_with(sys::CWD, one, sys::CWD, other, sys::RenameFlags::EXCHANGE)
 }
 
-/// Moves a name to where nothing is.
+/// Whether an error of [`exchange`] says that this filesystem knows no exchange, as NFS and many in user space do not.
+pub fn knows_no_exchange(e: Errno) -> bool {
+    matches!(e, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
+}
+
+/// Moves a name to where nothing is. On a filesystem that cannot promise this by itself it is looked first.
 ///
 /// # Errors
 /// The system's: `EEXIST` where something is.
 pub fn rename_to_free(from: &Path, to: &Path) -> rustix::io::Result<()> {
-    sys::renameat_with(sys::CWD, from, sys::CWD, to, sys::RenameFlags::NOREPLACE)
+    match sys::renameat_with(sys::CWD, from, sys::CWD, to, sys::RenameFlags::NOREPLACE) {
+        Err(e) if knows_no_exchange(e) => match sys::lstat(to) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(Errno::NOENT) => sys::rename(from, to),
+            Err(e) => Err(e),
+        },
+        other => other,
+    }
 }
 
 /// Creates a private folder (0700) and makes its name durable. One that is there already must be a folder of ours.

@@ -15,15 +15,18 @@
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_entry;
 mod journal;
+mod layout;
+mod prove;
 mod recover;
 mod run;
+mod safety;
 mod stage;
 mod swap;
 mod target;
 mod undo;
 
 pub use journal::{Memory, refuse_while_pending};
-pub use recover::recover;
+pub use recover::{abort, recover};
 pub use run::{Order, order_by_command, restore};
 pub use target::extract_to;
 pub use undo::undo;
@@ -31,7 +34,7 @@ pub use undo::undo;
 use crate::archive::OwnerChange;
 use crate::disk::{self, Lock};
 use crate::error::{Error, Result};
-use crate::health::Probe;
+use crate::health::{Limits, Probe};
 use crate::record::{Plan, Record, Step};
 use crate::scope::{CaptureRules, OURS, Scopes};
 use crate::service::{Argv, Service};
@@ -49,6 +52,8 @@ pub struct Verify {
     pub command: Argv,
     /// The probes must say healthy within this time.
     pub health: Option<Span>,
+    /// What it must keep meanwhile, at one moment at least.
+    pub limits: Limits,
 }
 
 /// The service that is rolled back.

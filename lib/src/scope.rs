@@ -11,8 +11,14 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The folder at the ecosystem's root that holds everything of ours; never captured, never rolled back.
+/// The folder at the ecosystem's root, and at the top of mounts below it, that holds everything of ours; never captured, never rolled
+/// back.
 pub const OURS: &str = ".eco";
+
+/// Whether a path is in a folder of ours.
+pub fn is_ours(path: &Path) -> bool {
+    path.iter().any(|name| name == OURS)
+}
 
 /// What the name of a journal adds to that of its database: <https://www.sqlite.org/tempfiles.html>.
 pub const JOURNALS: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -187,7 +193,7 @@ pub fn check_root(root: &Path) -> Result<(), String> {
     if check_plain(root).is_err() {
         return Err(format!("'{}' cannot be a root: write a path below the ecosystem's root, such as data or feature-01/state", root.display()));
     }
-    if root.starts_with(OURS) {
+    if is_ours(root) {
         return Err(format!("'{}' cannot be a root: {OURS} is the tools' own folder", root.display()));
     }
     Ok(())

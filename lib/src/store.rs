@@ -301,18 +301,18 @@ impl Store {
         })
     }
 
-    /// The newest good snapshot at or before `cut` that covers the scope and is not among those that failed before.
+    /// The newest good snapshot at or before `cut` that covers the scopes and is not among those that failed before.
     ///
     /// # Errors
     /// [`Error::Path`] when the store cannot be listed.
-    pub fn newest_good(&self, scope: &Scope, cut: Timestamp, failed: &[String]) -> Result<Option<Stored>> {
+    pub fn newest_good(&self, scopes: &[Scope], cut: Timestamp, failed: &[String]) -> Result<Option<Stored>> {
         let all = self.list()?.snapshots;
         Ok(all.into_iter().find(|s| {
             s.snapshot.good == Some(true)
                 && !self.is_ahead(s)
                 && !s.is_kind("safety")
                 && s.stamp.time <= cut
-                && covers(&s.snapshot.covers, scope)
+                && scopes.iter().all(|scope| covers(&s.snapshot.covers, scope))
                 && !failed.contains(&s.snapshot.id)
         }))
     }

@@ -180,6 +180,12 @@ impl Text<'_> {
             self.command("command", &config.verify.command);
         }
         self.line("health", config.verify.health.map_or("not waited for".into(), |limit| format!("within {limit}")));
+        if !config.verify.limits.set().is_empty() {
+            self.section("verify.limits");
+            for (key, limit) in config.verify.limits.set() {
+                self.line(key, limit);
+            }
+        }
         self.section("retention");
         self.line("safety", config.keep_safety.to_string());
     }

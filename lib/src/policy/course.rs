@@ -292,7 +292,8 @@ impl Course {
 
     fn restored(&mut self, policy: &Policy, now: Timestamp, restore: &Restore, news: &mut News) {
         self.answered();
-        let scope: Option<Scope> = restore.scope.parse().ok();
+        let scopes = Scope::split(&restore.scope).unwrap_or_default();
+        let scope = scopes.iter().find(|scope| self.awaited.as_ref() == Some(*scope)).or(scopes.first()).cloned();
         match restore.phase.as_str() {
             "completed" => {
                 let automatic = restore.by.as_deref() != Some("operator");
@@ -303,11 +304,9 @@ impl Course {
                     self.rollbacks.push_back(now);
                 }
                 let point = restore.snapshot.clone().or_else(|| self.rollback.1.take().filter(|_| carried_out));
-                self.rollback = (scope.clone(), point);
+                self.rollback = (scope, point);
                 self.cooldown = Some(now).filter(|_| policy.rollback.cooldown > SignedDuration::ZERO);
-                if let Some(scope) = scope {
-                    self.changes.undo(now, scope);
-                }
+                scopes.into_iter().for_each(|scope| self.changes.undo(now, scope));
                 self.gauges.start_over();
                 self.drops.start_over();
                 self.signals.iter_mut().for_each(Events::start_over);

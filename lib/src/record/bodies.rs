@@ -481,7 +481,7 @@ pub struct Difference {
 pub struct Plan {
     /// The restore's id.
     pub restore: String,
-    /// What is rolled back.
+    /// What is rolled back; several scopes are joined by commas.
     pub scope: String,
     /// To which snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -489,8 +489,11 @@ pub struct Plan {
     /// Into which folder, when it is not the live tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// How the trees change places: `exchange`, `extract` (into a target) or `command` (no tree at all).
+    /// How the trees change places: `exchange`, `two-renames`, `child-wise`, `extract` (into a target) or `command` (no tree at all).
     pub strategy: String,
+    /// What the strategy guarantees at every instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<String>,
     /// The roots, relative to the ecosystem's root.
     pub roots: Vec<String>,
     /// Paths that the snapshot has and the tree has not.
@@ -547,7 +550,7 @@ pub struct Restore {
     /// `operator` if a person asked for it, else absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// What is rolled back.
+    /// What is rolled back; several scopes are joined by commas.
     pub scope: String,
     /// To which snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]

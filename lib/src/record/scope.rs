@@ -47,6 +47,31 @@ impl Scope {
     pub fn needs_snapshot(&self) -> bool {
         matches!(self, Scope::Full | Scope::Config(_) | Scope::Module(_))
     }
+
+    /// Whether it has files whose loss is a loss of data.
+    pub fn holds_data(&self) -> bool {
+        matches!(self, Scope::Full | Scope::Module(_))
+    }
+
+    /// Several of them as one word, as a `restore` says what it is about.
+    pub fn join(scopes: &[Scope]) -> String {
+        scopes.iter().map(Scope::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// Reads what [`Scope::join`] writes. What follows a comma and is no scope belongs to the id before it.
+    ///
+    /// # Errors
+    /// A sentence about the first one, if it is none.
+    pub fn split(text: &str) -> Result<Vec<Scope>, String> {
+        let mut words: Vec<String> = Vec::new();
+        for word in text.split(',') {
+            match words.last_mut() {
+                Some(before) if word.parse::<Scope>().is_err() => before.extend([",", word]),
+                _ => words.push(word.to_owned()),
+            }
+        }
+        words.iter().map(|word| word.parse()).collect()
+    }
 }
 
 impl FromStr for Scope {
@@ -102,6 +127,15 @@ impl<'de> Deserialize<'de> for Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_scopes_are_one_word() {
+        for (text, count) in [("full", 1), ("config,module:ui", 2), ("module:a,b,automation:c", 2), ("module:a,module:b", 2)] {
+            let scopes = Scope::split(text).unwrap();
+            assert_eq!((scopes.len(), Scope::join(&scopes)), (count, text.into()));
+        }
+        assert!(Scope::split("nothing,full").is_err());
+    }
 
     #[test]
     fn scopes_read_back_as_they_are_written() {

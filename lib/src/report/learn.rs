@@ -2,11 +2,11 @@
 
 use super::action::{before, free};
 use super::incident::{Incident, Run};
-use super::rollback::{Taken, snapshots, undone, window};
+use super::rollback::{Taken, snapshots, touches_data, undone, window};
 use super::timeline::Axis;
 use super::words::{clock, id6, list, span};
 use super::{Report, State, Story};
-use crate::record::{Action, Decision, Record, Scope};
+use crate::record::{Action, Decision, Record};
 use crate::time::{Timestamp, seconds_between};
 
 /// A snapshot that is this much older than the cut was there by minutes only.
@@ -153,10 +153,7 @@ fn monitoring(report: &mut Report) {
 }
 
 fn data(report: &mut Report, incident: &Incident, used: Option<Taken>) {
-    let costly = |run: &&Run| {
-        let data = matches!(run.said.scope.parse(), Ok(Scope::Full | Scope::Module(_)));
-        data && run.completed().is_some() && run.said.undoes.is_none() && undone(incident, run).is_none()
-    };
+    let costly = |run: &&Run| touches_data(run) && run.completed().is_some() && run.said.undoes.is_none() && undone(incident, run).is_none();
     let Some(run) = incident.runs.iter().find(costly) else { return };
     let Some((from, to)) = window(incident, run, used) else { return };
     let lost = seconds_between(from, to);

@@ -63,16 +63,22 @@ pub(super) fn undone(incident: &Incident, run: &Run) -> Option<Timestamp> {
     incident.runs.iter().find(|other| !run.id.is_empty() && other.said.undoes.as_deref() == Some(run.id)).and_then(Run::completed)
 }
 
+/// Whether a rollback of what it is about can cost data.
+pub(super) fn touches_data(run: &Run) -> bool {
+    Scope::split(&run.said.scope).is_ok_and(|scopes| scopes.iter().any(Scope::holds_data))
+}
+
 fn kind(run: &Run) -> String {
     if let Some(undoes) = &run.said.undoes {
         return format!("undo of rollback {} ({})", id6(undoes), run.said.scope);
     }
-    match run.said.scope.parse() {
-        Ok(Scope::Full) => "full".to_owned(),
-        Ok(Scope::Config(None)) => "configuration".to_owned(),
-        Ok(Scope::Config(Some(id))) => format!("configuration, because of {id}"),
-        Ok(scope) => format!("{} {}", scope.kind(), scope.id().unwrap_or_default()),
-        Err(_) => free(&run.said.scope),
+    let mut scopes = Scope::split(&run.said.scope).unwrap_or_default();
+    match scopes.pop().filter(|_| scopes.is_empty()) {
+        Some(Scope::Full) => "full".to_owned(),
+        Some(Scope::Config(None)) => "configuration".to_owned(),
+        Some(Scope::Config(Some(id))) => format!("configuration, because of {id}"),
+        Some(scope) => format!("{} {}", scope.kind(), scope.id().unwrap_or_default()),
+        None => free(&run.said.scope),
     }
 }
 
@@ -147,8 +153,7 @@ fn data_loss(incident: &Incident, run: &Run, used: Option<Taken>, undone: Option
     if undone.is_some() {
         return Some("None any more: the rollback was undone".to_owned());
     }
-    let scope: Option<Scope> = run.said.scope.parse().ok();
-    if !scope.is_some_and(|scope| matches!(scope, Scope::Full | Scope::Module(_))) {
+    if !touches_data(run) {
         let files = exact.map_or_else(String::new, |exact| format!("; what its own files gained in {exact} is not in the tree"));
         return Some(format!("None: a rollback of {} touches no data{files}", free(&run.said.scope)));
     }

@@ -14,8 +14,7 @@ pub fn journal(data: &[u8]) {
     assert_eq!(Journal::decode(&journal.encode()).as_ref(), Ok(&journal));
     // Recovery joins all of these to the root, renames and removes there.
     assert_eq!(journal.folder(Path::new("/a")).parent(), Some(Path::new("/a").join(OURS).as_path()));
-    let paths = journal.pairs.iter().map(|pair| pair.path()).chain(journal.carry_from.iter().map(|path| path.to_path()));
-    paths.filter(|path| !path.as_os_str().is_empty()).for_each(|path| check_plain(&path).unwrap());
+    journal.paths().filter(|path| !path.as_os_str().is_empty()).for_each(|path| check_plain(&path).unwrap());
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What survives a crash: the journal of the transaction under way, and the memory of decisions that were carried out.
 
+use super::layout::Split;
 use crate::digest;
 use crate::disk;
 use crate::error::{Error, Named, Result};
@@ -10,10 +11,11 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The journal's own format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How far a transaction has come. Up to and with `Stopping` the live tree is as it was; from `Swapping` on the new one is known to
 /// be complete, verified and durable, so recovery goes forward.
@@ -26,11 +28,9 @@ pub(super) enum Phase {
     Staged,
     /// The service is being stopped.
     Stopping,
-    /// The trees are changing places.
+    /// The trees are changing places, and preserved paths follow.
     Swapping,
-    /// They have.
-    Swapped,
-    /// Preserved paths are where they belong; the service may be starting.
+    /// Everything is where it belongs; the service may be starting.
     Carried,
     /// The old tree is being put back.
     Reverting,
@@ -63,7 +63,8 @@ impl Object {
     }
 }
 
-/// One root that changes places: what is live, and what is staged for it. An absent side means that nothing is there.
+/// One path that changes places, a root in most cases: what is live, and what is staged for it. An absent side means that nothing is
+/// there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pair {
     #[serde(flatten)]
@@ -79,7 +80,28 @@ impl Pair {
         Pair { path: RecordPath::new(path), old, new }
     }
 
-    /// The root, relative to the ecosystem's.
+    /// The path, relative to the ecosystem's root.
+    pub(super) fn path(&self) -> PathBuf {
+        self.path.to_path()
+    }
+}
+
+/// A folder that holds the other side of what lies below it: the ecosystem's root, or a mount point further down, because nothing can
+/// be renamed from one mount to another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Place {
+    #[serde(flatten)]
+    path: RecordPath,
+    /// Whether two names can change places there in one step.
+    pub(super) exchanges: bool,
+}
+
+impl Place {
+    pub(super) fn new(path: &Path) -> Place {
+        Place { path: RecordPath::new(path), exchanges: true }
+    }
+
+    /// Relative to the ecosystem's root; the root itself is empty.
     pub(super) fn path(&self) -> PathBuf {
         self.path.to_path()
     }
@@ -93,13 +115,26 @@ pub(super) struct Journal {
     pub(super) began: Timestamp,
     /// Everything that its records say.
     pub(super) restore: Restore,
-    /// The folder below ours that holds the other side of the pairs.
+    /// The folder below ours that holds the other side of the pairs, in each of the places.
     pub(super) folder: String,
+    /// The ecosystem's root first, every other one below one before it.
+    pub(super) places: Vec<Place>,
+    /// What is rolled back.
+    pub(super) roots: Vec<RecordPath>,
+    /// Folders that stay where they are, because they cannot be renamed: what is in them changes places instead.
+    pub(super) split: Vec<Split>,
     pub(super) pairs: Vec<Pair>,
     /// Whether the service is stopped and started.
     pub(super) control: bool,
-    /// The unit that is switched off meanwhile.
-    pub(super) unit: Option<Scope>,
+    /// Units that are switched off before; modules come on again afterwards, and the others if the trees go back.
+    #[serde(default)]
+    pub(super) units: Vec<Scope>,
+    /// Whether the new tree stays live even if it does not prove healthy.
+    #[serde(default)]
+    pub(super) keep: bool,
+    /// Whether a person has taken it back.
+    #[serde(default)]
+    pub(super) aborted: bool,
     /// What is carried over from the tree that was live to the one that becomes live.
     pub(super) carry: Vec<String>,
     /// Folders that held carried paths when the plan was made.
@@ -108,8 +143,25 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn new(began: Timestamp, restore: Restore, folder: String, control: bool) -> Journal {
-        let (pairs, carry, carry_from) = Default::default();
-        Journal { version: VERSION, phase: Phase::Staging, began, restore, folder, pairs, control, unit: None, carry, carry_from }
+        let (roots, split, pairs, units, keep, aborted, carry, carry_from) = Default::default();
+        let places = vec![Place::new(Path::new(""))];
+        Journal {
+            version: VERSION,
+            phase: Phase::Staging,
+            began,
+            restore,
+            folder,
+            places,
+            roots,
+            split,
+            pairs,
+            control,
+            units,
+            keep,
+            aborted,
+            carry,
+            carry_from,
+        }
     }
 
     /// Where the pending transaction of a tree is noted.
@@ -117,24 +169,86 @@ impl Journal {
         root.join(OURS).join("journal")
     }
 
-    /// The transaction's folder.
+    /// The transaction's folder in the ecosystem's root.
     pub(super) fn folder(&self, root: &Path) -> PathBuf {
-        root.join(OURS).join(&self.folder)
+        self.folder_in(root, Path::new(""))
     }
 
-    /// Where the other side of a root is.
+    /// Whether that folder was made for it. An undo exchanges with the folder of the rollback that it undoes.
+    pub(super) fn owns_folder(&self) -> bool {
+        self.folder == self.restore.id
+    }
+
+    /// Whether the new tree stays live whatever is found: going back to the tree from before is what a person asked for, and it may
+    /// well be as ill as it was.
+    pub(super) fn stands(&self) -> bool {
+        self.keep || self.restore.undoes.is_some()
+    }
+
+    /// The transaction's folder in one of its places.
+    pub(super) fn folder_in(&self, root: &Path, place: &Path) -> PathBuf {
+        root.join(place).join(OURS).join(&self.folder)
+    }
+
+    /// Removes the transaction's folders, the one in the ecosystem's root last.
+    pub(super) fn remove_folders(&self, root: &Path) -> Result<()> {
+        for place in self.places.iter().rev().map(Place::path) {
+            let folder = self.folder_in(root, &place);
+            disk::remove_tree(&folder)?;
+            if !place.as_os_str().is_empty() {
+                // It stays while another transaction has its folder there.
+                let _ = disk::keeping_times([&root.join(place)], || fs::remove_dir(disk::parent(&folder)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the transaction's folder is there in each of its places: after a reboot a mount may still be missing.
+    ///
+    /// # Errors
+    /// [`Error::RecoverFirst`] naming the place.
+    pub(super) fn check_places(&self, root: &Path) -> Result<()> {
+        for place in self.places.iter().map(Place::path) {
+            let folder = self.folder_in(root, &place);
+            if !folder.is_dir() {
+                let (folder, place) = (folder.display(), root.join(place));
+                let why = format!("{folder} is missing: is {} mounted? nothing more was changed", place.display());
+                return Err(Error::RecoverFirst(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// The place that the other side of a path is in: the nearest one above it.
+    pub(super) fn place(&self, path: &Path) -> (PathBuf, bool) {
+        let above = |place: &&Place| {
+            let place = place.path();
+            path != place && path.starts_with(place)
+        };
+        // The root is above everything.
+        self.places.iter().rfind(above).map_or((PathBuf::new(), true), |place| (place.path(), place.exchanges))
+    }
+
+    /// Where the other side of a path is.
     pub(super) fn aside(&self, root: &Path, path: &Path) -> PathBuf {
-        self.folder(root).join("tree").join(path)
+        self.folder_in(root, &self.place(path).0).join("tree").join(path)
+    }
+
+    /// Where a live path waits while it changes places in two steps.
+    pub(super) fn turn(&self, root: &Path, path: &Path) -> PathBuf {
+        let name = digest::of(path.as_os_str().as_bytes()).to_string();
+        self.folder_in(root, &self.place(path).0).join(format!("turn-{name}"))
     }
 
     /// Makes `phase` durable. From here on a crash is recovered as the phase says.
     pub(super) fn enter(&mut self, root: &Path, phase: Phase) -> Result<()> {
         self.phase = phase;
-        self.write(&Journal::pending(root))
+        self.write_pending(root)
     }
 
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        disk::replace(path, self.encode().as_bytes(), 0o600)
+    /// Makes what it says now durable.
+    pub(super) fn write_pending(&self, root: &Path) -> Result<()> {
+        disk::replace(&Journal::pending(root), self.encode().as_bytes(), 0o600)
     }
 
     /// Its checksum, and below it the journal.
@@ -174,11 +288,17 @@ impl Journal {
         // Recovery renames and removes what it finds at these.
         let folder = Path::new(&journal.folder);
         let plain = |path: PathBuf| path.as_os_str().is_empty() || check_plain(&path).is_ok();
-        let inside = journal.pairs.iter().map(Pair::path).chain(journal.carry_from.iter().map(RecordPath::to_path)).all(plain);
+        let inside = journal.paths().all(plain);
         if !inside || check_plain(folder).is_err() || folder.iter().count() != 1 {
             return Err("leads outside the tree that it is about".into());
         }
         Ok(journal)
+    }
+
+    /// Every path that it names.
+    pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let parts = self.places.iter().map(Place::path).chain(self.split.iter().map(Split::path)).chain(self.pairs.iter().map(Pair::path));
+        parts.chain(self.roots.iter().chain(&self.carry_from).map(RecordPath::to_path))
     }
 
     /// The transaction is over: its journal becomes the note for undoing it, or goes with its folder.
@@ -313,7 +433,27 @@ mod tests {
         for path in ["../other", "/etc", "data/../.."] {
             assert!(wrong(&|journal| journal.pairs = vec![Pair::new(Path::new(path), None, None)]).contains("outside"), "{path}");
             assert!(wrong(&|journal| journal.carry_from = vec![RecordPath::new(path)]).contains("outside"), "{path}");
+            assert!(wrong(&|journal| journal.split = vec![Split::new(Path::new(path), None, None)]).contains("outside"), "{path}");
+            assert!(wrong(&|journal| journal.places.push(Place::new(Path::new(path)))).contains("outside"), "{path}");
         }
+    }
+
+    #[test]
+    fn the_other_side_of_a_path_is_in_the_nearest_mount_above_it() {
+        let (_dir, mut journal) = world();
+        journal.places.extend(["data", "data/cache"].map(|path| Place::new(Path::new(path))));
+        let aside = |path: &str| journal.aside(Path::new("/srv"), Path::new(path)).display().to_string();
+        assert_eq!(
+            ["config", "data", "data/x", "data/cache", "data/cache/y", "database"].map(aside),
+            [
+                "/srv/.eco/r1/tree/config",
+                "/srv/.eco/r1/tree/data",
+                "/srv/data/.eco/r1/tree/data/x",
+                "/srv/data/.eco/r1/tree/data/cache",
+                "/srv/data/cache/.eco/r1/tree/data/cache/y",
+                "/srv/.eco/r1/tree/database"
+            ]
+        );
     }
 
     #[test]

@@ -1,25 +1,22 @@
 //! The order of steps, from the plan to the commit or the way back.
 
 use super::journal::{Journal, Memory, Pair, Phase};
-use super::stage::{self, Point};
+use super::layout;
+use super::prove::what_is_verified;
+use super::stage::Point;
 use super::swap::{self, Side};
 use super::{Ecosystem, Stage};
 use crate::disk;
 use crate::error::{Error, Exit, Result};
-use crate::health;
-use crate::record::{Plan, Restore, Scope};
-use crate::scope::OURS;
-use crate::service::{Proof, Ran, UnitVerb};
+use crate::record::{Plan, RecordPath, Restore, Scope};
+use crate::service::{Proof, UnitVerb};
 use crate::store::Stored;
-use crate::time::{Timestamp, seconds_between};
-use crate::verdict::Verdict;
-use std::fs;
+use crate::time::seconds_between;
 use std::io::ErrorKind;
+use std::mem;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
-
-/// How long the service may take to become healthy where `[verify] health` does not say: two of the policy's samples.
-const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+use std::path::PathBuf;
+use std::time::Instant;
 
 /// How many differing paths a plan shows.
 const EXAMPLES: usize = 10;
@@ -29,8 +26,8 @@ const EXAMPLES: usize = 10;
 pub struct Order {
     /// The new restore's id.
     pub id: String,
-    /// What is rolled back.
-    pub scope: Scope,
+    /// What is rolled back, all of it in one transaction.
+    pub scopes: Vec<Scope>,
     /// The decision that is carried out.
     pub decision: Option<String>,
     /// Whether a person asked for it, or approved it.
@@ -39,6 +36,8 @@ pub struct Order {
     pub adopt: bool,
     /// Whether the service is stopped and started.
     pub control: bool,
+    /// Whether the new tree stays live even if it does not prove healthy.
+    pub keep: bool,
     /// Whether to end after the plan.
     pub dry_run: bool,
 }
@@ -50,7 +49,7 @@ impl Order {
             phase: "started".into(),
             decision: self.decision.clone(),
             by: self.by_operator.then(|| "operator".into()),
-            scope: self.scope.to_string(),
+            scope: Scope::join(&self.scopes),
             ..Restore::default()
         }
     }
@@ -65,54 +64,70 @@ impl Order {
 pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let began = Instant::now();
     let time = stored.stamp.time;
-    let point = Point::open(eco, stored, &order.scope, order.adopt, stage.progress)?;
+    let point = Point::open(eco, stored, &order.scopes, order.adopt, stage.progress)?;
     let (comparison, carry_from, note) = point.compare(&eco.root, stage.progress)?;
+    let switched = what_is_switched_off(eco, &order.scopes)?;
     let control = order.control && (eco.service.can_stop() || eco.service.can_start());
     let data_loss_s = seconds_between(time, stage.now()).max(0);
-    let loses = matches!(order.scope, Scope::Full | Scope::Module(_)).then_some(data_loss_s);
-    let weight = point.weight(Some(&eco.root));
-    let plan = Plan {
+    let loses = order.scopes.iter().any(Scope::holds_data).then_some(data_loss_s);
+    let mut record = order.record();
+    record.snapshot = Some(point.stored.snapshot.id.clone());
+    record.safety = Some(order.id.clone());
+    let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
+    journal.units = order.scopes.iter().filter(|scope| !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
+    journal.keep = order.keep;
+    journal.roots = point.roots.iter().map(|root| RecordPath::new(root)).collect();
+    journal.carry = point.carry();
+    journal.carry_from = carry_from;
+    let mut run = Run { eco, stage, journal, began, downtime: None };
+
+    let looked = Instant::now();
+    let ready = run.preflight(&point, order.dry_run).map_err(full_is_refused);
+    let way = if order.dry_run { layout::forecast(&eco.root, &run.journal) } else { layout::way(&run.journal) };
+    let mut plan = Plan {
         restore: order.id.clone(),
-        scope: order.scope.to_string(),
-        snapshot: Some(point.stored.snapshot.id.clone()),
+        scope: Scope::join(&order.scopes),
+        snapshot: run.journal.restore.snapshot.clone(),
         target: None,
-        strategy: "exchange".into(),
+        strategy: way.word().into(),
+        guarantee: Some(way.guarantee().into()),
         roots: point.roots.iter().map(|root| root.display().to_string()).collect(),
         created: comparison.count("deleted"),
         updated: comparison.changed(),
         deleted: comparison.count("created"),
         kept: comparison.same,
         preserved: comparison.aside,
-        bytes: weight.0,
+        bytes: point.weight(Some(&eco.root)).0,
         data_loss_s: loses,
-        control: how_controlled(eco, order.control),
+        control: how_controlled(eco, order.control) + &switched,
         verify: what_is_verified(eco),
         examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
     };
-    stage.emit(plan.clone());
-    if order.dry_run || !(stage.confirm)(&plan)? {
-        return Ok(None);
+    if ready.is_err() && order.dry_run {
+        return ready.map(|()| None);
     }
-    stage.go_on()?;
-
-    let mut record = order.record();
-    record.snapshot = plan.snapshot.clone();
-    record.strategy = Some(plan.strategy.clone());
-    stage.emit(record.clone());
+    // What cannot be done is not asked for.
+    if ready.is_ok() {
+        run.stage.emit(plan.clone());
+        if order.dry_run {
+            return Ok(None);
+        }
+        if !(run.stage.confirm)(&plan).inspect_err(|_| drop(run.withdraw()))? {
+            run.withdraw()?;
+            return Ok(None);
+        }
+    }
+    let record = &mut run.journal.restore;
+    record.strategy = Some(mem::take(&mut plan.strategy));
+    run.stage.emit(Restore { safety: None, ..record.clone() });
     record.data_loss_s = loses;
-    record.safety = Some(order.id.clone());
     (record.created, record.updated, record.deleted, record.kept) = (Some(plan.created), Some(plan.updated), Some(plan.deleted), Some(plan.kept));
-    let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
-    journal.unit = matches!(order.scope, Scope::Module(_)).then(|| order.scope.clone());
-    journal.carry = point.carry();
-    // What is on either side is noted when it is staged; until then the paths say where a trial may have been interrupted.
-    journal.pairs = point.roots.iter().map(|root| Pair::new(root, None, None)).collect();
-    journal.carry_from = carry_from;
     if let Some(note) = note {
-        stage.report(&order.id, "compare", None, Some(note), began);
+        run.stage.report(&order.id, "compare", None, Some(note), began);
     }
-    let mut run = Run { eco, stage, journal, began, downtime: None };
-    match run.prepare(&point, weight).map_err(full_is_refused).and_then(|()| run.stop()).and_then(|()| run.decide()) {
+    run.stage.report(&order.id, "preflight", Some(ready.is_ok()), ready.as_ref().err().map(Error::to_string), looked);
+    let done = ready.and_then(|()| run.stage.go_on()).and_then(|()| run.prepare(&point).map_err(full_is_refused));
+    match done.and_then(|()| run.stop()).and_then(|()| run.decide()) {
         Ok(()) => run.forward().map(Some),
         Err(e @ Error::RecoverFirst(_)) => Err(e),
         Err(e) => {
@@ -122,23 +137,18 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     }
 }
 
-/// Rolls back a unit that has no files: its command switches it off, or takes back what it did. `None` after a dry run or a no.
+/// Rolls back units that have no files: their commands switch them off, or take back what they did. `None` after a dry run or a no.
 ///
 /// # Errors
-/// [`Error::Usage`] when the configuration has no command for it; [`Error::Process`] when the command fails.
+/// [`Error::Usage`] when the configuration has no command for one; [`Error::Process`] when a command fails.
 pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let began = Instant::now();
-    let reverts = matches!(order.scope, Scope::Optimization(_)) && eco.service.has_unit_command(UnitVerb::Revert, &order.scope);
-    let verb = if reverts { UnitVerb::Revert } else { UnitVerb::Disable };
-    if !eco.service.has_unit_command(verb, &order.scope) {
-        // The sentence that says which key is missing; nothing is run.
-        eco.service.unit(verb, &order.scope, &[])?;
-    }
+    let what = what_is_switched_off(eco, &order.scopes)?;
     let plan = Plan {
         restore: order.id.clone(),
-        scope: order.scope.to_string(),
+        scope: Scope::join(&order.scopes),
         strategy: "command".into(),
-        control: format!("the service goes on; {} is {}", order.scope, if reverts { "reverted" } else { "switched off" }),
+        control: format!("the service goes on{what}"),
         ..Plan::default()
     };
     stage.emit(plan.clone());
@@ -148,19 +158,42 @@ pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -
     let mut record = order.record();
     record.strategy = Some("command".into());
     stage.emit(record.clone());
-    let ran = stage.step(&order.id, verb.word(), || {
-        let ran = eco.service.unit(verb, &order.scope, &[("ECO_RESTORE", &order.id)])?;
-        ran.why().map_or(Ok(((), None)), |why| Err(Error::Process(why)))
-    });
+    let mut journal = Journal::new(stage.now(), record, order.id.clone(), false);
+    journal.units = order.scopes.clone();
+    let mut run = Run { eco, stage, journal, began, downtime: None };
+    let done = run.switch_off();
+    if done.is_err() {
+        run.switch_on(false);
+    }
+    let mut record = run.journal.restore;
     record.took_ms = Some(began.elapsed().as_millis() as u64);
-    record.phase = if ran.is_ok() { "completed" } else { "failed" }.into();
-    if let Err(e) = &ran {
+    record.phase = if done.is_ok() { "completed" } else { "failed" }.into();
+    if let Err(e) = &done {
         (record.error, record.exit) = (Some(e.to_string()), Some(e.exit() as u8));
     } else {
         Memory::add(&eco.root, &record, stage.now())?;
     }
     stage.emit(record.clone());
-    ran.map(|()| Some(record))
+    done.map(|()| Some(record))
+}
+
+/// How this unit is rolled back by its command.
+///
+/// # Errors
+/// [`Error::Usage`]: the sentence that says which key is missing; nothing is run.
+fn off(eco: &Ecosystem, unit: &Scope) -> Result<UnitVerb> {
+    let reverts = matches!(unit, Scope::Optimization(_)) && eco.service.has_unit_command(UnitVerb::Revert, unit);
+    let verb = if reverts { UnitVerb::Revert } else { UnitVerb::Disable };
+    if !eco.service.has_unit_command(verb, unit) {
+        eco.service.unit(verb, unit, &[])?;
+    }
+    Ok(verb)
+}
+
+/// What becomes of the units that are rolled back by their commands, as the rest of a sentence.
+fn what_is_switched_off(eco: &Ecosystem, scopes: &[Scope]) -> Result<String> {
+    let word = |verb| if verb == UnitVerb::Revert { "reverted" } else { "switched off" };
+    scopes.iter().filter(|scope| !scope.needs_snapshot()).map(|unit| Ok(format!("; {unit} is {}", word(off(eco, unit)?)))).collect()
 }
 
 /// A disk that fills up while the new tree is staged is no failure half-way: nothing was changed.
@@ -181,17 +214,6 @@ fn how_controlled(eco: &Ecosystem, asked: bool) -> String {
     }
 }
 
-fn what_is_verified(eco: &Ecosystem) -> Vec<String> {
-    let mut checks = vec!["the staged tree is read back before the exchange".to_owned()];
-    if !eco.probes.is_empty() || eco.service.can_find() {
-        checks.push(format!("healthy within {}", crate::time::Span(eco.verify.health.map_or(HEALTHY_WITHIN, |span| span.0))));
-    }
-    if !eco.verify.command.is_empty() {
-        checks.push(eco.verify.command.join(" "));
-    }
-    checks
-}
-
 /// One transaction under way.
 pub(super) struct Run<'a, 'b> {
     pub(super) eco: &'a Ecosystem,
@@ -203,55 +225,65 @@ pub(super) struct Run<'a, 'b> {
 }
 
 impl Run<'_, '_> {
-    fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         self.journal.restore.id.clone()
     }
 
+    /// Whether there is room, and how each root can change places. A look alone writes nothing.
+    fn preflight(&mut self, point: &Point, only_look: bool) -> Result<()> {
+        let root = self.eco.root.as_path();
+        point.room(root, &self.journal)?;
+        if only_look {
+            return Ok(());
+        }
+        layout::survey(root, &mut self.journal)?;
+        point.room(root, &self.journal)
+    }
+
     /// Steps that the live tree does not notice.
-    fn prepare(&mut self, point: &Point, weight: (u64, u64)) -> Result<()> {
-        let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
-        let folder = self.journal.folder(root);
-        let tree = folder.join("tree");
-        let journal = &mut self.journal;
-        self.stage.step(&id, "preflight", || {
-            stage::room(root, weight)?;
-            journal.enter(root, Phase::Staging)?;
-            disk::private_dir(&folder)?;
-            disk::private_dir(&tree)?;
-            stage::preflight(root, &folder, &point.roots)?;
-            Ok(((), None))
-        })?;
+    fn prepare(&mut self, point: &Point) -> Result<()> {
+        let (root, id) = (self.eco.root.as_path(), self.id());
+        let journal = &self.journal;
         // Opened before anything is written: errors of late writes are reported to whoever held it open (Linux 5.8 and later).
-        let dir = disk::open_dir(&tree)?;
+        let trees: Vec<PathBuf> = journal.places.iter().map(|place| journal.folder_in(root, &place.path()).join("tree")).collect();
+        let dirs = trees.iter().map(|tree| disk::open_dir(tree)).collect::<Result<Vec<_>>>()?;
         let (progress, stop) = (self.stage.progress, self.stage.stop);
         let owners = self.stage.step(&id, "stage", || {
-            let done = point.extract(&tree, Some(root), progress, stop)?;
-            if let Some((path, what)) = done.lost.first() {
-                return Err(Error::Refused(format!("{} cannot be put back whole: {what}; {} more", path.display(), done.lost.len() - 1)));
-            }
+            let done = point.stage(root, journal, progress, stop)?;
             let note = format!("{} entries, {} KiB, each against its digest", done.entries, done.bytes >> 10);
             Ok((done.owners, Some(note)))
         })?;
         self.stage.tell(&owners);
-        self.stage.step(&id, "flush", || disk::sync_filesystem(dir.as_fd(), &tree).map(|()| ((), None)))?;
+        self.stage.step(&id, "flush", || {
+            dirs.iter().zip(&trees).try_for_each(|(dir, tree)| disk::sync_filesystem(dir.as_fd(), tree))?;
+            Ok(((), None))
+        })?;
         self.stage.step(&id, "check", || {
-            let same = point.check(&tree, root, progress)?;
+            let same = point.check(root, journal, progress)?;
             Ok(((), Some(format!("{same} entries read back as they were captured"))))
         })?;
         self.stage.go_on()?;
-        self.journal.pairs = point.pairs(root, &tree)?;
+        layout::pair_up(root, &mut self.journal)?;
         for pair in &self.journal.pairs {
-            // A root that goes needs a place to go.
-            disk::create_dirs(disk::parent(&tree.join(pair.path())))?;
+            // What goes needs a place to go.
+            disk::create_dirs(disk::parent(&self.journal.aside(root, &pair.path())))?;
         }
-        self.journal.enter(&eco.root, Phase::Staged)
+        self.journal.enter(&self.eco.root, Phase::Staged)
+    }
+
+    /// Nothing was begun: what the preflight made goes, and nobody is told.
+    fn withdraw(&mut self) -> Result<()> {
+        let root = &self.eco.root;
+        layout::clear_trials(root, &self.journal)?;
+        self.journal.remove_folders(root)?;
+        self.journal.close(root, false)
     }
 
     /// Switches the unit off and stops the service; afterwards nobody writes to the roots, as far as can be proven.
     pub(super) fn stop(&mut self) -> Result<()> {
         let (eco, id) = (self.eco, self.id());
         self.journal.enter(&eco.root, Phase::Stopping)?;
-        self.switch(UnitVerb::Disable);
+        self.switch_off()?;
         let began = Instant::now();
         if !self.journal.control || !eco.service.can_stop() {
             self.stage.report(&id, "stop", None, Some(format!("not checked: {}", how_controlled(eco, self.journal.control))), began);
@@ -283,18 +315,52 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Switches the module of this rollback off or on. The service is stopped in between, so a command that fails at switching off
-    /// is told and no more.
-    fn switch(&mut self, verb: UnitVerb) -> Option<String> {
-        let unit = self.journal.unit.clone()?;
+    /// Switches the units of this rollback off. A module is only to hold still, and the service is stopped right after, so of one that
+    /// fails no more is made than a step.
+    ///
+    /// # Errors
+    /// [`Error::Process`] when one fails that is rolled back by nothing else.
+    fn switch_off(&mut self) -> Result<()> {
+        for at in 0..self.journal.units.len() {
+            let unit = self.journal.units[at].clone();
+            if unit.needs_snapshot() {
+                self.switch(UnitVerb::Disable, &unit);
+                continue;
+            }
+            if let Some(why) = self.switch(off(self.eco, &unit)?, &unit) {
+                // Those after it were not touched.
+                self.journal.units.truncate(at);
+                return Err(Error::Process(format!("{unit}: {why}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Switches modules on again, and unless the rollback stands also what it has switched off; why that failed for the first one.
+    fn switch_on(&mut self, stands: bool) -> Option<String> {
+        let units = self.journal.units.clone();
+        let mut failed = None;
+        for unit in units.iter().filter(|unit| unit.needs_snapshot() || !stands) {
+            if matches!(off(self.eco, unit), Ok(UnitVerb::Revert)) {
+                let note = format!("not done: {unit} was reverted, and stays so");
+                self.stage.report(&self.id(), UnitVerb::Enable.word(), None, Some(note), Instant::now());
+            } else if let Some(why) = self.switch(UnitVerb::Enable, unit) {
+                failed.get_or_insert(format!("{unit} could not be switched on again: {why}"));
+            }
+        }
+        failed
+    }
+
+    fn switch(&mut self, verb: UnitVerb, unit: &Scope) -> Option<String> {
         let (id, began) = (self.id(), Instant::now());
-        if !self.eco.service.has_unit_command(verb, &unit) {
+        if !self.eco.service.has_unit_command(verb, unit) {
             self.stage.report(&id, verb.word(), None, Some(format!("not done: {unit} has no {} command", verb.word())), began);
             return None;
         }
-        let ran = self.eco.service.unit(verb, &unit, &[("ECO_RESTORE", &id)]);
+        let ran = self.eco.service.unit(verb, unit, &[("ECO_RESTORE", &id)]);
         let why = ran.map_or_else(|e| Some(e.to_string()), |ran| ran.why());
-        self.stage.report(&id, verb.word(), Some(why.is_none()), why.clone(), began);
+        let note = why.as_ref().map_or_else(|| unit.to_string(), |why| format!("{unit}: {why}"));
+        self.stage.report(&id, verb.word(), Some(why.is_none()), Some(note), began);
         why
     }
 
@@ -303,14 +369,14 @@ impl Run<'_, '_> {
         let root = self.eco.root.clone();
         if self.journal.phase == Phase::Stopping {
             let started = self.start();
-            self.switch(UnitVerb::Enable);
+            self.switch_on(false);
             if let Some(failed) = started {
                 self.stage.report(&self.id(), "start", Some(false), Some(failed), Instant::now());
             }
         }
-        if self.journal.restore.undoes.is_none() {
-            stage::clear_trials(&root, &self.journal)?;
-            disk::remove_tree(&self.journal.folder(&root))?;
+        if self.journal.owns_folder() {
+            layout::clear_trials(&root, &self.journal)?;
+            self.journal.remove_folders(&root)?;
         }
         if self.journal.phase >= Phase::Staging && Journal::pending(&root).exists() {
             self.journal.close(&root, false)?;
@@ -328,7 +394,19 @@ impl Run<'_, '_> {
     /// # Errors
     /// [`Error::Path`]; it was not taken then, and the rollback can be abandoned.
     pub(super) fn decide(&mut self) -> Result<()> {
-        self.journal.enter(&self.eco.root, Phase::Swapping).inspect_err(|_| self.journal.phase = Phase::Stopping)
+        let root = &self.eco.root;
+        let staged = mem::take(&mut self.journal.pairs);
+        // Until it was stopped the service may have made something new where a folder stays. A root itself is nobody else's to replace.
+        layout::pair_up(root, &mut self.journal)?;
+        let is_root = |pair: &&Pair| self.journal.roots.iter().any(|root| root.to_path() == pair.path());
+        if let Some(other) = staged.iter().filter(is_root).find(|pair| !self.journal.pairs.contains(pair)) {
+            let path = root.join(other.path());
+            return Err(Error::Refused(format!("{} is not what it was when it was staged for: somebody else has replaced it", path.display())));
+        }
+        for pair in self.journal.pairs.iter().filter(|pair| pair.new.is_none()) {
+            disk::create_dirs(disk::parent(&self.journal.aside(root, &pair.path())))?;
+        }
+        self.journal.enter(root, Phase::Swapping).inspect_err(|_| self.journal.phase = Phase::Stopping)
     }
 
     /// From the decision to swap to the end; what keeps it from its end is told.
@@ -354,26 +432,28 @@ impl Run<'_, '_> {
         }
         let mut failed = self.start();
         self.end_downtime();
-        failed = failed.or_else(|| self.switch(UnitVerb::Enable).map(|why| format!("the module could not be switched on again: {why}")));
-        failed = failed.or_else(|| self.prove());
-        match failed {
-            // Going back to the tree from before is what a person asked for; it may well be as ill as it was.
-            Some(why) if self.journal.restore.undoes.is_none() => self.backward(&why),
+        if failed.is_none() || self.journal.stands() {
+            let off = self.switch_on(true);
+            failed = failed.or(off);
+        }
+        match failed.or_else(|| self.prove()) {
+            Some(why) if !self.journal.stands() => self.backward(&why),
             Some(why) => {
                 self.journal.restore.error = Some(why);
+                // An undo that was asked for is done.
+                self.journal.restore.exit = self.journal.restore.undoes.is_none().then_some(Exit::No as u8);
                 self.commit()
             }
             None => self.commit(),
         }
     }
 
-    /// The exchange and what follows from it, while the service stands still. Each phase is durable before the next begins.
+    /// The exchange and what follows from it, while the service stands still.
     fn change_places(&mut self) -> Result<()> {
         let (root, id) = (self.eco.root.clone(), self.id());
-        if self.journal.phase < Phase::Swapped {
+        if self.journal.phase < Phase::Carried {
             let journal = &self.journal;
             self.stage.step(&id, "swap", || swap::swap(&root, journal, Side::New).map(|()| ((), None)))?;
-            self.journal.enter(&root, Phase::Swapped)?;
         }
         self.carry(Side::New)?;
         self.journal.enter(&root, Phase::Carried)
@@ -415,42 +495,6 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Whether the service is well again; why not.
-    fn prove(&mut self) -> Option<String> {
-        let (eco, id) = (self.eco, self.id());
-        let limit = eco.verify.health.map_or(HEALTHY_WITHIN, |span| span.0);
-        let began = Instant::now();
-        if !self.journal.control && (eco.service.can_stop() || eco.service.can_start()) {
-            self.stage.report(&id, "health", None, Some("not checked: the service was not started (--no-control)".into()), began);
-            return None;
-        }
-        if eco.probes.is_empty() && !eco.service.can_find() {
-            self.stage.report(&id, "health", None, Some("not checked: eco.toml has no [[probe]]".into()), began);
-        } else {
-            // A signal does not end this wait: to take it for illness would swap a tree back that may be well.
-            let stage = &*self.stage;
-            let (_, verdict, why) = health::wait(&eco.probes, &eco.service, limit, || stage.now(), || false);
-            let ok = match verdict {
-                Verdict::Yes => Some(true),
-                Verdict::No => Some(false),
-                Verdict::Unknown => None,
-            };
-            let why = why.map(|why| format!("not healthy within {}: {why}", crate::time::Span(limit)));
-            self.stage.report(&id, "health", ok, why.clone(), began);
-            if verdict != Verdict::Yes {
-                return why.or_else(|| Some("not healthy".into()));
-            }
-        }
-        let began = Instant::now();
-        if eco.verify.command.is_empty() {
-            self.stage.report(&id, "selftest", None, Some("not checked: eco.toml has no [verify] command".into()), began);
-            return None;
-        }
-        let ran: Ran = eco.service.run(&eco.verify.command, &[("ECO_RESTORE", &id), ("ECO_PHASE", "verify")], limit);
-        self.stage.report(&id, "selftest", Some(ran.ok()), ran.why(), began);
-        ran.why()
-    }
-
     /// The one way back: the tree from before, with what preserved paths have gained.
     pub(super) fn backward(&mut self, why: &str) -> Result<Restore> {
         let (root, id) = (self.eco.root.clone(), self.id());
@@ -478,21 +522,25 @@ impl Run<'_, '_> {
     pub(super) fn finish_revert(&mut self) -> Result<Restore> {
         let root = self.eco.root.clone();
         let not_started = self.start();
-        self.switch(UnitVerb::Enable);
+        self.switch_on(false);
         let why = self.journal.restore.error.clone().unwrap_or_else(|| "the rollback did not prove healthy".into());
-        let said = match not_started {
-            Some(failed) => Error::SwappedBack(format!("{why}; and the service did not start again: {failed}")),
-            None => Error::SwappedBack(why),
+        let said = match (self.journal.aborted, not_started) {
+            (true, None) => None,
+            (true, Some(failed)) => Some(Error::Process(format!("the tree from before is back, and the service did not start: {failed}"))),
+            (false, None) => Some(Error::SwappedBack(why)),
+            (false, Some(failed)) => Some(Error::SwappedBack(format!("{why}; and the service did not start again: {failed}"))),
         };
         let mut record = self.journal.restore.clone();
         record.phase = "reverted".into();
-        (record.safety, record.exit) = (None, Some(Exit::SwappedBack as u8));
+        (record.safety, record.exit) = (None, said.as_ref().map(|e| e.exit() as u8));
         record.took_ms = Some(self.began.elapsed().as_millis() as u64);
         Memory::add(&root, &record, self.stage.now())?;
-        self.stage.emit(record);
-        disk::remove_tree(&self.journal.folder(&root))?;
+        self.stage.emit(record.clone());
+        if self.journal.owns_folder() {
+            self.journal.remove_folders(&root)?;
+        }
         self.journal.close(&root, false)?;
-        Err(said)
+        said.map_or(Ok(record), Err)
     }
 
     /// Durable first, told afterwards: whoever reads `completed` can rely on it through a power cut.
@@ -512,17 +560,5 @@ impl Run<'_, '_> {
         self.stage.emit(record.clone());
         self.expire();
         Ok(record)
-    }
-
-    /// Lets go of trees from before whose time is over. What cannot be removed now is tried again next time.
-    fn expire(&self) {
-        let (now, keep) = (self.stage.now(), self.eco.keep_safety.0);
-        let old = |began: Timestamp| now.checked_sub(keep).is_ok_and(|limit| began < limit);
-        for folder in fs::read_dir(self.eco.root.join(OURS)).into_iter().flatten().flatten() {
-            let note = Journal::read(&folder.path().join("undo"));
-            if folder.file_name() != self.journal.folder.as_str() && matches!(note, Ok(Some(done)) if old(done.began)) {
-                let _ = disk::remove_tree(&folder.path());
-            }
-        }
     }
 }

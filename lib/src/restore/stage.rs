@@ -2,18 +2,16 @@
 //! live one, flushed, and read back.
 
 use super::Ecosystem;
-use super::journal::{Journal, Object, Pair};
+use super::journal::{Journal, Place};
 use crate::archive::{Archive, Content, Extracted, Foreign, Index, extract};
 use crate::compare::{self, Aside, within};
 use crate::disk;
-use crate::error::{Error, Named, Result};
+use crate::error::{Error, Result};
 use crate::plan::{self, Comparison};
 use crate::record::{RecordPath, Scope};
-use crate::scope::{Patterns, Walk, walk};
+use crate::scope::{Patterns, Walk, absorb, is_ours, walk};
 use crate::store::{Seal, Stored};
-use rustix::fs::FileType;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -34,18 +32,22 @@ enum Opened {
 }
 
 impl Point {
-    /// Opens a snapshot for a rollback of `scope`.
+    /// Opens a snapshot for a rollback of these scopes.
     ///
     /// # Errors
     /// [`Error::Refused`] when it is damaged, not the one that was verified, of another ecosystem, or does not hold the scope;
     /// [`Error::Usage`] for a scope that the configuration does not know.
-    pub(super) fn open(eco: &Ecosystem, stored: Stored, scope: &Scope, adopt: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Point> {
+    pub(super) fn open(eco: &Ecosystem, stored: Stored, scopes: &[Scope], adopt: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Point> {
         let refuse = |why: String| Error::Refused(format!("{}: {why}", stored.path.display()));
         let damaged = |e: Error| if let Error::Archive { why, .. } = &e { refuse(why.clone()) } else { e };
-        let wanted = eco.scopes.roots(scope).ok_or_else(|| {
-            let known: Vec<&str> = eco.scopes.modules().collect();
-            Error::Usage(format!("eco.toml has no {scope}; its modules are: {}", if known.is_empty() { "none".into() } else { known.join(", ") }))
-        })?;
+        let mut wanted = Vec::new();
+        for scope in scopes {
+            wanted.extend(eco.scopes.roots(scope).ok_or_else(|| {
+                let known: Vec<&str> = eco.scopes.modules().collect();
+                Error::Usage(format!("eco.toml has no {scope}; its modules are: {}", if known.is_empty() { "none".into() } else { known.join(", ") }))
+            })?);
+        }
+        let wanted = absorb(wanted);
         let (opened, index) = match Archive::open(&stored.path)?.filter(|_| stored.snapshot.legacy != Some(true)) {
             Some(archive) => {
                 let (index, digest) = archive.whole().map_err(damaged)?;
@@ -69,13 +71,15 @@ impl Point {
             return Err(refuse(format!("it is a snapshot of '{other}', and this is '{}': --adopt if that is meant", eco.name)));
         }
         let held: Vec<PathBuf> = index.head.snapshot.roots.iter().map(PathBuf::from).collect();
-        let roots = match scope {
+        let missing = wanted.iter().find(|root| !within(root, &held));
+        let roots = match missing {
             // An archive of old cannot say what it left out, so only what is in it is put back.
-            Scope::Full if legacy => held,
-            _ => match wanted.iter().find(|root| !within(root, &held)) {
-                Some(missing) => return Err(refuse(format!("it does not hold {}, which belongs to {scope}", missing.display()))),
-                None => wanted,
-            },
+            _ if legacy && scopes.contains(&Scope::Full) => held,
+            Some(missing) => {
+                let scopes = Scope::join(scopes);
+                return Err(refuse(format!("it does not hold {}, which belongs to {scopes}", missing.display())));
+            }
+            None => wanted,
         };
         let today: Vec<String> = eco.rules.exclude.iter().chain(&eco.rules.preserve).cloned().collect();
         let aside = Aside::new(&index, &today)?;
@@ -99,7 +103,7 @@ impl Point {
     fn wanted(&self, live: Option<&Path>) -> Vec<usize> {
         let stays = |path: &Path| live.is_some_and(|root| self.aside.covers(path) && self.is_carried_from(root, path));
         let entries = self.index.entries.iter().enumerate();
-        entries.filter(|(_, e)| within(&e.node.path, &self.roots) && !stays(&e.node.path)).map(|(at, _)| at).collect()
+        entries.filter(|(_, e)| within(&e.node.path, &self.roots) && !is_ours(&e.node.path) && !stays(&e.node.path)).map(|(at, _)| at).collect()
     }
 
     /// Whether a preserved path will come from the live tree. Where even its folder is missing there, nothing of it is left to
@@ -111,9 +115,37 @@ impl Point {
 
     /// Bytes, without those of holes, and entries to be staged.
     pub(super) fn weight(&self, live: Option<&Path>) -> (u64, u64) {
-        let wanted = self.wanted(live);
+        self.weigh(&self.wanted(live))
+    }
+
+    fn weigh(&self, wanted: &[usize]) -> (u64, u64) {
         let bytes = wanted.iter().map(|at| self.index.entries[*at].solid_bytes()).sum();
         (bytes, wanted.len() as u64)
+    }
+
+    /// What is to be staged in each place.
+    fn wanted_in<'a>(&self, root: &Path, journal: &'a Journal) -> Vec<(&'a Place, Vec<usize>)> {
+        let mut wanted: Vec<(&Place, Vec<usize>)> = journal.places.iter().map(|place| (place, Vec::new())).collect();
+        for at in self.wanted(Some(root)) {
+            let place = journal.place(&self.index.entries[at].node.path).0;
+            if let Some((_, here)) = wanted.iter_mut().find(|(other, _)| other.path() == place) {
+                here.push(at);
+            }
+        }
+        wanted
+    }
+
+    /// Whether there is room for a second tree, in each place. Asked before anything is written.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] saying how much is missing.
+    pub(super) fn room(&self, root: &Path, journal: &Journal) -> Result<()> {
+        for (place, wanted) in self.wanted_in(root, journal) {
+            if let Some(missing) = disk::room(&root.join(place.path()), self.weigh(&wanted))? {
+                return Err(Error::Refused(format!("no room to stage the tree: {missing}")));
+            }
+        }
+        Ok(())
     }
 
     /// How the live tree differs from the snapshot, and which of its folders hold paths that are carried over. The live tree may be
@@ -145,12 +177,37 @@ impl Point {
         Ok((comparison, carried.iter().map(RecordPath::new).collect(), note))
     }
 
-    /// Writes the new tree into the empty folder `into`. Each piece is checked against its digest on the way.
+    /// Writes everything into the empty folder `into`. Each piece is checked against its digest on the way.
     ///
     /// # Errors
     /// [`Error::Refused`] for damage; [`Error::Path`], [`Error::Interrupted`].
-    pub(super) fn extract(&self, into: &Path, live: Option<&Path>, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Extracted> {
-        extract(self.content(), &self.index, &self.wanted(live), into, progress, stop).map_err(|e| match e {
+    pub(super) fn extract(&self, into: &Path, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Extracted> {
+        self.extract_some(&self.wanted(None), into, progress, stop)
+    }
+
+    /// Writes the new tree, less what is carried over, each part into its place.
+    ///
+    /// # Errors
+    /// As [`Point::extract`]; [`Error::Refused`] also for metadata that cannot be put back here.
+    pub(super) fn stage(&self, root: &Path, journal: &Journal, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Extracted> {
+        let mut all = Extracted::default();
+        for (place, wanted) in self.wanted_in(root, journal) {
+            let into = journal.folder_in(root, &place.path()).join("tree");
+            let done = self.extract_some(&wanted, &into, progress, stop)?;
+            if let Some((path, what)) = done.lost.first() {
+                return Err(Error::Refused(format!("{} cannot be put back whole: {what}; {} more", path.display(), done.lost.len() - 1)));
+            }
+            all.entries += done.entries;
+            all.bytes += done.bytes;
+            all.owners.extend(done.owners);
+        }
+        all.owners.sort_unstable();
+        all.owners.dedup();
+        Ok(all)
+    }
+
+    fn extract_some(&self, wanted: &[usize], into: &Path, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Extracted> {
+        extract(self.content(), &self.index, wanted, into, progress, stop).map_err(|e| match e {
             Error::Archive { path, why } => Error::Refused(format!("{}: {why}", path.display())),
             other => other,
         })
@@ -160,10 +217,16 @@ impl Point {
     ///
     /// # Errors
     /// [`Error::Refused`] naming the first path that differs.
-    pub(super) fn check(&self, staged: &Path, live: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<u64> {
-        let is = compare::read_back(staged, &self.index, &self.roots, progress)?;
+    pub(super) fn check(&self, root: &Path, journal: &Journal, progress: &(dyn Fn(u64) + Sync)) -> Result<u64> {
+        let mut is = Vec::new();
+        for place in journal.places.iter().map(Place::path) {
+            let staged = journal.folder_in(root, &place).join("tree");
+            let found = compare::read_back(&staged, &self.index, &self.roots, progress)?;
+            // The folders above what is staged in a mount are there only to hold it.
+            is.extend(found.into_iter().filter(|item| journal.place(&item.node.path).0 == place));
+        }
         let was = compare::items_of(&self.index, &self.roots);
-        let left_out = |path: &Path| self.aside.covers(path) && self.is_carried_from(live, path);
+        let left_out = |path: &Path| self.aside.covers(path) && self.is_carried_from(root, path);
         let found = plan::compare("", &was, &is, left_out);
         match found.differences.first() {
             None => Ok(found.same),
@@ -173,89 +236,4 @@ impl Point {
             }
         }
     }
-
-    /// What is live and what is staged, root by root.
-    pub(super) fn pairs(&self, root: &Path, staged: &Path) -> Result<Vec<Pair>> {
-        let mut pairs = Vec::new();
-        for path in &self.roots {
-            let (old, new) = (Object::at(&root.join(path))?, Object::at(&staged.join(path))?);
-            if old.is_some() || new.is_some() {
-                pairs.push(Pair::new(path, old, new));
-            }
-        }
-        Ok(pairs)
-    }
-}
-
-/// Whether there is room for a second tree. Asked before anything is written.
-///
-/// # Errors
-/// [`Error::Refused`] saying how much is missing.
-pub(super) fn room(root: &Path, weight: (u64, u64)) -> Result<()> {
-    match disk::room(root, weight)? {
-        None => Ok(()),
-        Some(missing) => Err(Error::Refused(format!("no room to stage the tree: {missing}"))),
-    }
-}
-
-/// Whether each root can change places with one beside it, tried with two empty folders in the very same places.
-///
-/// # Errors
-/// [`Error::Refused`] saying what is in the way.
-pub(super) fn preflight(root: &Path, folder: &Path, roots: &[PathBuf]) -> Result<()> {
-    for path in roots {
-        let live = root.join(path);
-        if let Some(stat) = disk::stat(&live)?
-            && FileType::from_raw_mode(stat.st_mode as _) == FileType::Symlink
-        {
-            return Err(Error::Refused(format!("{} is a symbolic link: roots that are links cannot change places", live.display())));
-        }
-        let above = place_of_trial(&live);
-        disk::keeping_times([above], || trial(above, folder))
-            .map_err(|why| Error::Refused(format!("{} cannot change places with a staged one: {why}", live.display())))?;
-        if disk::is_mount_point(&live)? {
-            return Err(Error::Refused(format!("{} is a mount point, which cannot change places", live.display())));
-        }
-        if let Some(inside) = disk::mount_below(&live) {
-            let (live, inside) = (live.display(), inside.display());
-            return Err(Error::Refused(format!("{inside} is a mount point inside {live}, and would stay with the tree from before")));
-        }
-    }
-    Ok(())
-}
-
-/// Where a root stands; of one whose folders are gone as well, the first that is there.
-fn place_of_trial(live: &Path) -> &Path {
-    live.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(live)
-}
-
-/// What a trial that fails leaves behind goes with the transaction, by [`clear_trials`].
-fn trial(above: &Path, folder: &Path) -> std::io::Result<()> {
-    let (here, there) = trial_folders(above, folder);
-    fs::create_dir(&here)?;
-    fs::create_dir(&there)?;
-    disk::exchange(&here, &there)?;
-    fs::remove_dir(&there)?;
-    fs::remove_dir(&here)
-}
-
-fn trial_folders(above: &Path, folder: &Path) -> (PathBuf, PathBuf) {
-    let name = format!(".eco-trial-{}", folder.file_name().unwrap_or_default().display());
-    (above.join(&name), folder.join(&name))
-}
-
-/// Removes what a trial left in the live tree when it failed or was killed.
-///
-/// # Errors
-/// [`Error::Path`].
-pub(super) fn clear_trials(root: &Path, journal: &Journal) -> Result<()> {
-    for pair in &journal.pairs {
-        let live = root.join(pair.path());
-        let above = place_of_trial(&live);
-        let (here, _) = trial_folders(above, &journal.folder(root));
-        if here.is_dir() {
-            disk::keeping_times([above], || fs::remove_dir(&here)).named("remove", &here)?;
-        }
-    }
-    Ok(())
 }

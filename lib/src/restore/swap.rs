@@ -1,7 +1,8 @@
-//! The moment itself: roots change places by one exchange each, and preserved paths follow the live side. Everything here can be
+//! The moment itself: paths change places, by one exchange each wherever the filesystem can, and preserved paths follow the live side. Everything here can be
 //! run again after a crash: it looks at what is where, never at what is missing.
 
 use super::journal::{Journal, Object, Pair};
+use super::layout::{Dress, Split};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::RecordPath;
@@ -11,6 +12,7 @@ use rustix::fs::CWD;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -24,42 +26,110 @@ pub(super) enum Side {
     Old,
 }
 
+/// More folders than this are flushed with their whole filesystem.
+const MOST_FLUSHES: usize = 64;
+
 /// Brings the wanted side of every pair to life. Pairs that are there already are left alone.
 ///
 /// # Errors
 /// [`Error::RecoverFirst`] when what is where cannot be explained by this transaction: nothing more is moved then.
 pub(super) fn swap(root: &Path, journal: &Journal, side: Side) -> Result<()> {
+    journal.check_places(root)?;
     let mut folders = BTreeSet::new();
+    let sides = |split: &Split| if side == Side::New { (split.new.clone(), split.old.clone()) } else { (split.old.clone(), split.new.clone()) };
+    for split in &journal.split {
+        let live = root.join(split.path());
+        if sides(split).0.is_some() && !live.is_dir() {
+            disk::keeping_times([disk::parent(&live)], || fs::create_dir(&live)).named("create the folder", &live)?;
+            folders.insert(disk::parent(&live).to_owned());
+        }
+    }
     for pair in &journal.pairs {
-        let (live, aside) = (root.join(pair.path()), journal.aside(root, &pair.path()));
-        swap_one(pair, &live, &aside, side)?;
-        folders.extend([live, aside].map(|path| disk::parent(&path).to_owned()));
+        let path = pair.path();
+        let spots = Spots { live: &root.join(&path), aside: &journal.aside(root, &path), turn: &journal.turn(root, &path) };
+        swap_one(pair, &spots, journal.place(&path).1, side)?;
+        folders.extend([spots.live, spots.aside].map(|path| disk::parent(path).to_owned()));
+    }
+    for split in journal.split.iter().rev() {
+        let (live, aside) = (root.join(split.path()), journal.aside(root, &split.path()));
+        let (wanted, other) = sides(split);
+        dress(wanted, &live)?;
+        dress(other, &aside)?;
+        folders.extend([disk::parent(&live).to_owned(), live]);
     }
     // One flush for all roots of a folder: the service is waiting.
-    folders.iter().try_for_each(|folder| disk::sync_dir(folder))
+    if folders.len() > MOST_FLUSHES {
+        return journal.places.iter().map(|place| root.join(place.path())).try_for_each(|place| {
+            let dir = disk::open_dir(&place)?;
+            disk::sync_filesystem(dir.as_fd(), &place)
+        });
+    }
+    disk::sync_dirs(folders.iter().map(PathBuf::as_path).filter(|folder| folder.is_dir()))
 }
 
-fn swap_one(pair: &Pair, live: &Path, aside: &Path, side: Side) -> Result<()> {
+/// Gives a folder that stays the metadata of a side; where that side has no such folder, it goes, unless something is in it.
+fn dress(dress: Option<Dress>, folder: &Path) -> Result<()> {
+    match dress {
+        Some(dress) => {
+            disk::create_dirs(folder)?;
+            dress.put_on(folder)
+        }
+        None => match disk::keeping_times([disk::parent(folder)], || fs::remove_dir(folder)) {
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy) => {
+                Err(e).named("remove the folder", folder)
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Where the two sides of a pair can be.
+struct Spots<'a> {
+    live: &'a Path,
+    aside: &'a Path,
+    /// Only on filesystems that need two steps.
+    turn: &'a Path,
+}
+
+fn swap_one(pair: &Pair, spots: &Spots<'_>, exchanges: bool, side: Side) -> Result<()> {
+    let Spots { live, aside, turn } = *spots;
     let (wanted, other) = if side == Side::New { (pair.new, pair.old) } else { (pair.old, pair.new) };
     let (here, there) = (Object::at(live)?, Object::at(aside)?);
-    if here == wanted && there == other {
-        return Ok(());
-    }
-    if here != other || there != wanted {
-        let path = live.display();
-        return Err(Error::RecoverFirst(format!(
-            "{path} is neither the tree from before nor the staged one: somebody else has moved it; nothing more was changed"
-        )));
-    }
-    if there.is_some() {
-        // A root that is new here may need the folders above it.
-        disk::create_dirs(disk::parent(live))?;
-    }
-    disk::keeping_times([disk::parent(live)], || match (here, there) {
-        (Some(_), Some(_)) => disk::exchange(live, aside).named("exchange", live),
-        (None, Some(_)) => disk::rename_to_free(aside, live).named("put into place", live),
-        (Some(_), None) => disk::rename_to_free(live, aside).named("set aside", live),
-        (None, None) => Ok(()),
+    let waiting = if exchanges { None } else { Object::at(turn)? };
+    let set = |from: &Path, to: &Path| disk::rename_to_free(from, to).named("move to", to);
+    disk::keeping_times([disk::parent(live)], || match (here, there, waiting) {
+        (here, there, None) if here == wanted && there == other => Ok(()),
+        (here, there, None) if here == other && there == wanted => match (here, there) {
+            (Some(_), Some(_)) if exchanges => disk::exchange(live, aside).named("exchange", live),
+            (Some(_), Some(_)) => {
+                set(live, turn)?;
+                set(aside, live)?;
+                set(turn, aside)
+            }
+            (None, Some(_)) => {
+                // A root that is new here may need the folders above it.
+                disk::create_dirs(disk::parent(live))?;
+                set(aside, live)
+            }
+            (Some(_), None) => set(live, aside),
+            (None, None) => Ok(()),
+        },
+        // Interrupted between the two steps, on the way to this side or to the other one.
+        (None, there, waiting) if there == wanted && waiting == other => {
+            set(aside, live)?;
+            set(turn, aside)
+        }
+        (here, None, waiting) if here == wanted && waiting == other => set(turn, aside),
+        (here, None, waiting) if here == other && waiting == wanted => {
+            set(live, aside)?;
+            set(turn, live)
+        }
+        (None, there, waiting) if there == other && waiting == wanted => set(turn, live),
+        _ => {
+            let path = live.display();
+            let why = format!("{path} is neither the tree from before nor the staged one: somebody else has moved it; nothing more was changed");
+            Err(Error::RecoverFirst(why))
+        }
     })
 }
 

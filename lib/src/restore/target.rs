@@ -6,7 +6,7 @@ use super::stage::Point;
 use super::{Ecosystem, Stage};
 use crate::disk;
 use crate::error::{Error, Named, Result};
-use crate::record::Plan;
+use crate::record::{Plan, Scope};
 use crate::store::Stored;
 use std::fs;
 use std::io::ErrorKind;
@@ -21,11 +21,11 @@ use std::time::Instant;
 /// [`Error::Usage`] when the folder is not empty; [`Error::Refused`] for damage; [`Error::Path`]. What was written is removed again.
 pub fn extract_to(eco: &Ecosystem, order: &Order, stored: Stored, folder: &Path, stage: &mut Stage<'_>) -> Result<Vec<(PathBuf, String)>> {
     let began = Instant::now();
-    let point = Point::open(eco, stored, &order.scope, order.adopt, stage.progress)?;
+    let point = Point::open(eco, stored, &order.scopes, order.adopt, stage.progress)?;
     let (bytes, entries) = point.weight(None);
     let plan = Plan {
         restore: order.id.clone(),
-        scope: order.scope.to_string(),
+        scope: Scope::join(&order.scopes),
         snapshot: Some(point.stored.snapshot.id.clone()),
         target: Some(folder.display().to_string()),
         strategy: "extract".into(),
@@ -59,7 +59,7 @@ pub fn extract_to(eco: &Ecosystem, order: &Order, stored: Stored, folder: &Path,
     let dir = disk::open_dir(folder)?;
     let (progress, stop) = (stage.progress, stage.stop);
     let done = stage.step(&order.id, "extract", || {
-        let done = point.extract(folder, None, progress, stop)?;
+        let done = point.extract(folder, progress, stop)?;
         let note = format!("{} entries, {} KiB, each against its digest", done.entries, done.bytes >> 10);
         Ok((done, Some(note)))
     });

@@ -1,7 +1,8 @@
 //! Undo: the tree from before a rollback changes places with the live one once more. What goes is kept in its turn, so an undo can
 //! be undone.
 
-use super::journal::{Journal, Object, Pair, Phase};
+use super::journal::{Journal, Phase};
+use super::layout;
 use super::run::Run;
 use super::swap;
 use super::{Ecosystem, Stage};
@@ -29,25 +30,23 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry
         by: Some("operator".into()),
         scope: record.scope,
         undoes: record.undoes,
-        strategy: Some("exchange".into()),
         ..Restore::default()
     };
     let mut journal = Journal::new(stage.now(), record.clone(), note.folder.clone(), control && (eco.service.can_stop() || eco.service.can_start()));
     journal.restore.safety = Some(id.clone());
     journal.carry = note.carry.clone();
-    for pair in &note.pairs {
-        let path = pair.path();
-        let (old, new) = (Object::at(&eco.root.join(&path))?, Object::at(&note.aside(&eco.root, &path))?);
-        if old.is_some() || new.is_some() {
-            journal.pairs.push(Pair::new(&path, old, new));
-        }
-    }
+    (journal.places, journal.roots, journal.split) = (note.places.clone(), note.roots.clone(), note.split.clone());
+    journal.check_places(&eco.root)?;
+    layout::pair_up(&eco.root, &mut journal)?;
     journal.carry_from = swap::carried_from(&eco.root, &journal)?;
+    let way = layout::way(&journal);
+    journal.restore.strategy = Some(way.word().into());
     let plan = Plan {
         restore: id,
         scope: record.scope.clone(),
-        strategy: "exchange".into(),
-        roots: journal.pairs.iter().map(|pair| pair.path().display().to_string()).collect(),
+        strategy: way.word().into(),
+        guarantee: Some(way.guarantee().into()),
+        roots: journal.roots.iter().map(|root| root.to_path().display().to_string()).collect(),
         control: format!("the tree from before rollback {} of {} comes back; the one that is live now is kept", id6(&note.restore.id), note.began),
         verify: vec!["health is reported and decides nothing".into()],
         ..Plan::default()
@@ -56,7 +55,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry
     if dry_run || !(stage.confirm)(&plan)? {
         return Ok(None);
     }
-    stage.emit(record);
+    stage.emit(Restore { strategy: Some(way.word().into()), ..record });
     journal.enter(&eco.root, Phase::Staged)?;
     let mut run = Run { eco, stage, journal, began, downtime: None };
     if let Err(e) = run.stop().and_then(|()| run.decide()) {

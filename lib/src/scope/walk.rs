@@ -287,7 +287,8 @@ impl<'a> Walker<'a> {
 
     /// Looks at an entry, and into it if it is a folder.
     fn enter(eye: &mut Eye<'_>, skip: &Patterns, ready: &mut VecDeque<Step>, at: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Entered> {
-        if path.starts_with(OURS) || skip.match_path(path) {
+        // At the ecosystem's root, and at the top of mounts below it.
+        if name == OURS || skip.match_path(path) {
             return Ok(Entered::Entry);
         }
         let found = match eye.look(at, name, path)? {

@@ -9,7 +9,7 @@ use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::plan::{self, Item};
 use crate::record::{Damage, Difference, RecordPath, Verification};
-use crate::scope::OURS;
+use crate::scope::is_ours;
 use crate::time::Timestamp;
 use crate::tree::Kind;
 use std::collections::{BTreeSet, HashMap};
@@ -114,7 +114,7 @@ fn carry_out(
         // Where one is known, those above it are too.
         entry.node.path.ancestors().skip(1).take_while(|above| unlisted.insert(above)).for_each(drop);
     }
-    let differences = plan::compare("", &was, &is, |path| path.starts_with(OURS)).differences;
+    let differences = plan::compare("", &was, &is, is_ours).differences;
     let real = differences.iter().filter(|d| !(d.what == "created" && unlisted.contains(d.path.to_path().as_path())));
     found.damage.extend(real.map(|d| damage(&d.path, in_words(d))));
     Ok(())

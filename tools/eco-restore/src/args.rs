@@ -1,6 +1,6 @@
 //! The words of eco-restore.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use eco::record::Scope;
 use eco::tool::{Common, Words};
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ pub struct Args {
     #[arg(value_name = "SELECTOR")]
     pub selector: Option<String>,
     /// What to roll back: full, config, module:ID, automation:ID, optimization:ID or experiment:ID [default with SELECTOR: full];
-    /// without SELECTOR, the one snapshot on stdin is restored in this scope
+    /// several of them at once if given again; without SELECTOR, the one snapshot on stdin is restored in this scope
     #[arg(short, long, value_name = "SCOPE")]
-    pub scope: Option<Scope>,
+    pub scope: Vec<Scope>,
     /// Extract into this empty or new folder instead; the live tree and the service are not touched
     #[arg(long, value_name = "DIR")]
     pub target: Option<PathBuf>,
@@ -33,11 +33,17 @@ pub struct Args {
     #[arg(long)]
     pub again: bool,
     /// Put the tree from before the last rollback (or rollback ID) back
-    #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["selector", "scope", "target", "recover"])]
+    #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["selector", "scope", "target", "recover", "abort"])]
     pub undo: Option<Option<String>>,
     /// Finish a rollback that was interrupted, and end
     #[arg(long, conflicts_with_all = ["selector", "scope", "target", "dry_run"])]
     pub recover: bool,
+    /// Go back to the tree from before a rollback that was interrupted, and end
+    #[arg(long, conflicts_with_all = ["selector", "scope", "target", "dry_run", "recover"])]
+    pub abort: bool,
+    /// When the new tree does not prove healthy: revert puts the tree from before back, keep leaves the new one live
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, default_value_t = OnFailure::Revert)]
+    pub on_failure: OnFailure,
     /// Neither stop nor start the service
     #[arg(long)]
     pub no_control: bool,
@@ -49,6 +55,13 @@ pub struct Args {
     pub only: bool,
     #[command(flatten)]
     pub common: Common,
+}
+
+/// What becomes of a new tree that does not prove healthy.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum OnFailure {
+    Revert,
+    Keep,
 }
 
 impl Words for Args {

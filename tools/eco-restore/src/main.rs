@@ -16,24 +16,27 @@ fn main() -> ExitCode {
         if args.recover {
             return Ok(orders.recover(tool)?);
         }
+        if args.abort {
+            return Ok(orders.abort(tool)?);
+        }
         if let Some(which) = &args.undo {
             return Ok(orders.undo(tool, which.as_deref())?);
         }
         if let Some(selector) = &args.selector {
-            let scope = args.scope.clone().unwrap_or(Scope::Full);
-            let stored = orders.select(selector, &scope)?;
-            return Ok(orders.restore(tool, scope, stored, None)?);
+            let scopes = if args.scope.is_empty() { vec![Scope::Full] } else { args.scope.clone() };
+            let stored = orders.select(selector, &scopes)?;
+            return Ok(orders.restore(tool, scopes, stored, None)?);
         }
-        if let Some(scope) = args.scope.clone().filter(|scope| !scope.needs_snapshot()) {
-            return Ok(orders.command(tool, scope, None)?);
+        if !args.scope.is_empty() && !args.scope.iter().any(Scope::needs_snapshot) {
+            return Ok(orders.command(tool, args.scope.clone(), None)?);
         }
         tool.open_input("name a snapshot, as in: eco-restore latest-good; or pipe decisions in")?;
         if args.only {
             tool.drop_input();
         }
-        if let Some(scope) = args.scope.clone() {
+        if !args.scope.is_empty() {
             let snapshot = orders.one_snapshot(tool)?;
-            return Ok(orders.restore(tool, scope, snapshot, None)?);
+            return Ok(orders.restore(tool, args.scope.clone(), snapshot, None)?);
         }
         let mut exit = Exit::Done;
         let mut proposed = None;

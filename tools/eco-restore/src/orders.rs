@@ -1,6 +1,6 @@
 //! From words and decisions to transactions: the lock, what is pending, which snapshot, and a person's agreement.
 
-use crate::args::Args;
+use crate::args::{Args, OnFailure};
 use eco::archive::OwnerChange;
 use eco::config::Config;
 use eco::disk::Lock;
@@ -11,6 +11,7 @@ use eco::store::{self, Store, Stored};
 use eco::time::Timestamp;
 use eco::tool::Tool;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 pub struct Orders<'a> {
     args: &'a Args,
@@ -35,13 +36,14 @@ impl<'a> Orders<'a> {
 
     /// The snapshot that a selector means here: `latest-good` is the newest good one that holds the scope, since one of the
     /// configuration alone, taken later, would be of no use for more.
-    pub fn select(&self, selector: &str, scope: &Scope) -> Result<Stored> {
+    pub fn select(&self, selector: &str, scopes: &[Scope]) -> Result<Stored> {
         let store = self.store()?;
         if selector != "latest-good" {
             return store.select(selector);
         }
-        let found = store.newest_good(scope, Timestamp::MAX, &[])?;
-        found.ok_or_else(|| Error::NoMatch(format!("no good snapshot of {scope} in {}; eco-ls shows what is there", store.folder().display())))
+        let found = store.newest_good(scopes, Timestamp::MAX, &[])?;
+        let what = Scope::join(scopes);
+        found.ok_or_else(|| Error::NoMatch(format!("no good snapshot of {what} in {}; eco-ls shows what is there", store.folder().display())))
     }
 
     /// Reads the stream to its end for the one snapshot that it names.
@@ -94,26 +96,26 @@ impl<'a> Orders<'a> {
             return Ok(Exit::Done);
         }
         if !scope.needs_snapshot() {
-            return self.command(tool, scope, said);
+            return self.command(tool, vec![scope], said);
         }
         let store = self.store()?;
         let stored = match &decision.snapshot {
             Some(id) => store.select(id).map_err(|e| refused(&e.to_string()))?,
             None => {
                 let cut = decision.cut.or(decision.onset).ok_or_else(|| refused("it names neither a snapshot nor a time to go back before"))?;
-                let found = store.newest_good(&scope, cut, &memory.failed_snapshots())?;
+                let found = store.newest_good(std::slice::from_ref(&scope), cut, &memory.failed_snapshots())?;
                 found.ok_or_else(|| refused(&format!("the store {} has no good snapshot of {scope} at or before {cut}", store.folder().display())))?
             }
         };
-        self.restore(tool, scope, stored, said)
+        self.restore(tool, vec![scope], stored, said)
     }
 
     /// Restores a snapshot, live or into `--target`.
-    pub fn restore(&mut self, tool: &mut Tool, scope: Scope, stored: Stored, said: Option<(String, bool)>) -> Result<Exit> {
-        if !scope.needs_snapshot() {
-            return Err(Error::Usage(format!("{scope} has no files: leave the snapshot out")));
+    pub fn restore(&mut self, tool: &mut Tool, scopes: Vec<Scope>, stored: Stored, said: Option<(String, bool)>) -> Result<Exit> {
+        if !scopes.iter().any(Scope::needs_snapshot) {
+            return Err(Error::Usage(format!("{} has no files: leave the snapshot out", Scope::join(&scopes))));
         }
-        let order = self.order(tool, scope, said);
+        let order = self.order(tool, scopes, said);
         if let Some(folder) = &self.args.target {
             tool.changes_something()?;
             let lost = self.on_stage(tool, false, |eco, stage| restore::extract_to(eco, &order, stored, folder, stage))?;
@@ -125,12 +127,13 @@ impl<'a> Orders<'a> {
         }
         let _lock = self.ready(tool)?;
         let asks = order.decision.is_none();
-        self.on_stage(tool, asks, |eco, stage| restore::restore(eco, &order, stored, stage)).map(|_| Exit::Done)
+        let done = self.on_stage(tool, asks, |eco, stage| restore::restore(eco, &order, stored, stage))?;
+        Ok(done.map_or(Exit::Done, |restore| ended(tool, &restore)))
     }
 
-    /// Switches a unit without files off.
-    pub fn command(&mut self, tool: &mut Tool, scope: Scope, said: Option<(String, bool)>) -> Result<Exit> {
-        let order = self.order(tool, scope, said);
+    /// Switches units without files off.
+    pub fn command(&mut self, tool: &mut Tool, scopes: Vec<Scope>, said: Option<(String, bool)>) -> Result<Exit> {
+        let order = self.order(tool, scopes, said);
         let _lock = self.ready(tool)?;
         let asks = order.decision.is_none();
         self.on_stage(tool, asks, |eco, stage| restore::order_by_command(eco, &order, stage)).map(|_| Exit::Done)
@@ -148,16 +151,29 @@ impl<'a> Orders<'a> {
 
     pub fn recover(&mut self, tool: &mut Tool) -> Result<Exit> {
         let _lock = self.lock(tool)?;
-        if self.finish_pending(tool)?.is_none() {
+        let Some(restore) = self.finish_pending(tool)? else {
             tool.say("nothing to recover: no rollback is unfinished");
+            return Ok(Exit::Done);
+        };
+        Ok(ended(tool, &restore))
+    }
+
+    pub fn abort(&mut self, tool: &mut Tool) -> Result<Exit> {
+        let _lock = self.lock(tool)?;
+        let control = !self.args.no_control;
+        match self.on_stage(tool, false, |eco, stage| restore::abort(eco, control, stage))? {
+            None => tool.say("nothing to abort: no rollback is unfinished"),
+            Some(restore) => tool.say(&format!("rollback {} was taken back: the tree from before it is live", restore.id)),
         }
         Ok(Exit::Done)
     }
 
-    fn order(&self, tool: &Tool, scope: Scope, said: Option<(String, bool)>) -> Order {
+    fn order(&self, tool: &Tool, mut scopes: Vec<Scope>, said: Option<(String, bool)>) -> Order {
+        let mut named = BTreeSet::new();
+        scopes.retain(|scope| named.insert(scope.clone()));
         let (decision, by_operator) = said.map_or((None, true), |(id, by)| (Some(id), by));
-        let Args { adopt, no_control, dry_run, .. } = *self.args;
-        Order { id: tool.new_id(), scope, decision, by_operator, adopt, control: !no_control, dry_run }
+        let Args { adopt, no_control, dry_run, on_failure, .. } = *self.args;
+        Order { id: tool.new_id(), scopes, decision, by_operator, adopt, control: !no_control, keep: on_failure == OnFailure::Keep, dry_run }
     }
 
     /// Takes the lock, and finishes what an interrupted run left. A dry run does neither.
@@ -230,5 +246,16 @@ impl<'a> Orders<'a> {
             },
         )?;
         lost.into_inner().map_or(Ok(result), Err)
+    }
+}
+
+/// The exit code for a rollback that stands: a tree that did not prove healthy may have been left live on purpose.
+fn ended(tool: &Tool, restore: &Restore) -> Exit {
+    match &restore.error {
+        Some(why) if restore.exit == Some(Exit::No as u8) => {
+            tool.error(&format!("{why}; the new tree was left live, and eco-restore --undo brings the one from before back"));
+            Exit::No
+        }
+        _ => Exit::Done,
     }
 }
