@@ -28,6 +28,7 @@ mod undo;
 pub use journal::{Memory, refuse_while_pending};
 pub use recover::{abort, recover};
 pub use run::{Order, order_by_command, restore};
+pub use stage::Staging;
 pub use target::extract_to;
 pub use undo::undo;
 

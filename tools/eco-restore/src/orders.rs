@@ -172,8 +172,19 @@ impl<'a> Orders<'a> {
         let mut named = BTreeSet::new();
         scopes.retain(|scope| named.insert(scope.clone()));
         let (decision, by_operator) = said.map_or((None, true), |(id, by)| (Some(id), by));
-        let Args { adopt, no_control, dry_run, on_failure, .. } = *self.args;
-        Order { id: tool.new_id(), scopes, decision, by_operator, adopt, control: !no_control, keep: on_failure == OnFailure::Keep, dry_run }
+        let Args { adopt, no_control, dry_run, quick, stage, on_failure, .. } = *self.args;
+        Order {
+            id: tool.new_id(),
+            scopes,
+            decision,
+            by_operator,
+            adopt,
+            control: !no_control,
+            keep: on_failure == OnFailure::Keep,
+            dry_run,
+            quick,
+            staging: stage,
+        }
     }
 
     /// Takes the lock, and finishes what an interrupted run left. A dry run does neither.
