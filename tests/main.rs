@@ -16,6 +16,7 @@ mod prove;
 mod reference_readers;
 mod safety;
 mod shape;
+mod swaps;
 mod tool_ctl;
 mod tool_decide;
 mod tool_health;
