@@ -6,8 +6,10 @@
 mod ask;
 mod body;
 mod history;
+mod limits;
 
 pub use history::History;
+pub use limits::{Check, Checklist, Limits, Memory};
 
 use crate::record::{Health, ProbeResult, Reading};
 use crate::service::{Argv, Service, millis};
@@ -129,14 +131,16 @@ enum Up {
 /// `up` is false if one probe says so, unknown (with `error`) if one could not be run, else true. The first probe that has a
 /// metric gives it; of two words about a module the worse counts, and `integrity` and `integration` are false if anybody says so.
 pub fn check(probes: &[Probe], service: &Service, now: Timestamp, history: &mut History) -> Health {
-    if service.can_find() {
+    sample(probes, service, now, None, service.can_find(), history)
+}
+
+fn sample(probes: &[Probe], service: &Service, now: Timestamp, longest: Option<Duration>, usage: bool, history: &mut History) -> Health {
+    if usage {
         history.begin(service);
     }
-    let answers = ask_all(probes, service, now, None);
+    let answers = ask_all(probes, service, now, longest);
     let mut health = add_up(answers, history, Instant::now());
-    if service.can_find()
-        && let Some(usage) = history.usage(service)
-    {
+    if usage && let Some(usage) = history.usage(service) {
         keep_first(&mut health.cpu_usage, Reading::Known(usage.cpu));
         keep_first(&mut health.memory_usage, Reading::Known(usage.memory));
     }
@@ -152,16 +156,29 @@ pub fn wait(
     now: impl Fn() -> Timestamp,
     asked_to_stop: impl Fn() -> bool,
 ) -> (Health, Verdict, Option<String>) {
+    let health = watch(probes, service, limit, false, now, |health, _| verdict(health).0 == Verdict::Yes || asked_to_stop());
+    let (verdict, why) = verdict(&health);
+    (health, verdict, why)
+}
+
+/// Asks until a sample is `enough`, at most for `limit`; the last one. With `usage` processor and memory are measured too, where
+/// the service's processes are known.
+pub fn watch(
+    probes: &[Probe],
+    service: &Service,
+    limit: Duration,
+    usage: bool,
+    now: impl Fn() -> Timestamp,
+    mut enough: impl FnMut(&Health, &History) -> bool,
+) -> Health {
     let began = Instant::now();
     let mut history = History::default();
     let mut pause = Duration::from_millis(50);
     loop {
         let left = limit.saturating_sub(began.elapsed()).max(Duration::from_millis(100));
-        let answers = ask_all(probes, service, now(), Some(left));
-        let health = add_up(answers, &mut history, Instant::now());
-        let (verdict, why) = verdict(&health);
-        if verdict == Verdict::Yes || began.elapsed() + pause >= limit || asked_to_stop() {
-            return (health, verdict, why);
+        let health = sample(probes, service, now(), Some(left), usage && service.can_find(), &mut history);
+        if enough(&health, &history) || began.elapsed() + pause >= limit {
+            return health;
         }
         thread::sleep(pause);
         pause = (pause * 3 / 2).min(Duration::from_secs(1));

@@ -15,6 +15,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_entry;
+mod hooks;
 mod journal;
 mod layout;
 mod prove;
@@ -29,13 +30,14 @@ mod undo;
 pub use journal::{Memory, pending, refuse_while_pending};
 pub use recover::{abort, recover};
 pub use run::{Order, order_by_command, restore};
+pub use stage::Staging;
 pub use target::extract_to;
 pub use undo::undo;
 
 use crate::archive::OwnerChange;
 use crate::disk::{self, Lock};
 use crate::error::{Error, Result};
-use crate::health::Probe;
+use crate::health::{Limits, Probe};
 use crate::record::{Plan, Record, Stamp, Step};
 use crate::scope::{CaptureRules, OURS, Scopes};
 use crate::service::{Argv, Service};
@@ -53,6 +55,8 @@ pub struct Verify {
     pub command: Argv,
     /// The probes must say healthy within this time.
     pub health: Option<Span>,
+    /// What it must keep meanwhile, at one moment at least.
+    pub limits: Limits,
 }
 
 /// The service that is rolled back.

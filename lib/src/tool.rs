@@ -153,13 +153,19 @@ impl Tool {
         uuid::Uuid::new_v7(stamp).to_string()
     }
 
+    /// What others are told while this program holds a lock: which process it is, since when, and how it was called.
+    pub fn holder(&self) -> String {
+        let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        format!("{}, pid {}, since {}: {} {}", self.name, std::process::id(), self.now(), self.name, words.join(" ")).trim_end().to_owned()
+    }
+
     /// The service: from `-c`, `$ECO_CONFIG`, the nearest `eco.toml`, or `--root` and `--store` alone. Records that are written
     /// from here on carry its name.
     ///
     /// # Errors
     /// [`Error::Config`], naming file and line.
     pub fn config(&mut self) -> Result<Config> {
-        let overrides = Overrides { root: self.common.root.clone(), store: self.common.store.clone(), home: std::env::home_dir() };
+        let overrides = self.overrides();
         let config = match self.find_config()? {
             Some(file) => config::load(&file, &overrides)?,
             None => config::without_file(&overrides)?,
@@ -173,8 +179,12 @@ impl Tool {
     /// # Errors
     /// [`Error::Config`], naming file and line.
     pub fn config_if_any(&self) -> Result<Option<Config>> {
-        let overrides = Overrides { root: self.common.root.clone(), store: self.common.store.clone(), home: std::env::home_dir() };
-        self.find_config()?.map(|file| config::load(&file, &overrides)).transpose()
+        self.find_config()?.map(|file| config::load(&file, &self.overrides())).transpose()
+    }
+
+    fn overrides(&self) -> Overrides {
+        let (root, store) = (self.common.root.clone(), self.common.store.clone());
+        Overrides { root, store, home: std::env::home_dir(), path: std::env::var_os("PATH") }
     }
 
     /// Reads a file that the command line names, `-` for stdin.

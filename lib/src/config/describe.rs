@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::scope::SqliteMode;
-use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, UnitCommands, UnitKind};
+use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, NOTIFY_DEADLINE, Occasion, UnitCommands, UnitKind};
 use crate::time::Span;
 use crate::verdict::Verdict;
 use std::fmt::Write;
@@ -155,7 +155,7 @@ impl Text<'_> {
             self.line("proof", "none: without a pidfile or process a stop cannot be proven");
         }
         let grace = control.grace.unwrap_or(Span(GRACE));
-        self.line("grace", format!("{grace}, then TERM, {grace}, then KILL; commands have {}", Span(COMMAND_DEADLINE)));
+        self.line("grace", format!("{grace}, then TERM, {grace}, then KILL; commands have {}", control.timeout.unwrap_or(Span(COMMAND_DEADLINE))));
         for probe in &config.probes {
             self.section("[probe]");
             self.line("asks", probe.name());
@@ -180,8 +180,24 @@ impl Text<'_> {
             self.command("command", &config.verify.command);
         }
         self.line("health", config.verify.health.map_or("not waited for".into(), |limit| format!("within {limit}")));
+        if !config.verify.limits.set().is_empty() {
+            self.section("verify.limits");
+            for (key, limit) in config.verify.limits.set() {
+                self.line(key, limit);
+            }
+        }
         self.section("retention");
         self.line("safety", config.keep_safety.to_string());
+        if let Some(notify) = &config.notify {
+            self.section("notify");
+            self.command("command", &notify.command);
+            let on = |occasion: &Occasion| match occasion {
+                Occasion::Decision => "decision",
+                Occasion::Restore => "restore",
+            };
+            self.line("on", list(&notify.on.iter().map(on).collect::<Vec<_>>()));
+            self.line("timeout", notify.timeout.unwrap_or(Span(NOTIFY_DEADLINE)).to_string());
+        }
     }
 }
 

@@ -13,13 +13,14 @@ const ERRORS_WITHIN: Duration = Duration::from_secs(300);
 const SHORTEST_READING: Duration = Duration::from_millis(150);
 
 /// What is remembered from one sample to the next. A single sample starts with an empty one.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct History {
     errors: BTreeMap<String, VecDeque<(Instant, f64)>>,
     system: Option<System>,
     before: Option<Reading>,
 }
 
+#[derive(Debug)]
 struct Reading {
     at: Instant,
     /// Processor time used so far, in milliseconds, by process.
@@ -46,6 +47,17 @@ impl History {
         }
         seen.push_back((at, count));
         seen.front().is_some_and(|(_, first)| count - first > MOST_NEW_ERRORS)
+    }
+
+    /// The module that has counted the most errors so far, and how many.
+    pub(super) fn most_errors(&self) -> Option<(&str, f64)> {
+        let last = self.errors.iter().filter_map(|(module, seen)| Some((module.as_str(), seen.back()?.1)));
+        last.max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// The memory of the service's processes when they were last read.
+    pub(super) fn memory_bytes(&self) -> Option<u64> {
+        self.before.as_ref().map(|reading| reading.memory)
     }
 
     /// Takes the first of two readings, unless the last sample left one.

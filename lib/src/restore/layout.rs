@@ -283,7 +283,8 @@ pub(super) fn clear_trials(root: &Path, journal: &Journal) -> Result<()> {
 pub(super) fn pair_up(root: &Path, journal: &mut Journal) -> Result<()> {
     let stays = Patterns::new(&journal.carry).map_err(Error::Config)?;
     let folders: HashSet<PathBuf> = journal.split.iter().map(Split::path).collect();
-    let mut todo: Vec<PathBuf> = journal.roots.iter().map(RecordPath::to_path).collect();
+    // The last one is the next one.
+    let mut todo: Vec<PathBuf> = journal.roots.iter().rev().map(RecordPath::to_path).collect();
     (journal.pairs, journal.split) = (Vec::new(), Vec::new());
     while let Some(path) = todo.pop() {
         let (live, aside) = (root.join(&path), journal.aside(root, &path));
@@ -302,7 +303,7 @@ pub(super) fn pair_up(root: &Path, journal: &mut Journal) -> Result<()> {
         let other = journal.aside(root, &path.join("x"));
         let mut names: BTreeSet<OsString> = names_in(&live)?;
         names.extend(names_in(disk::parent(&other))?);
-        todo.extend(names.iter().filter(|name| *name != OsStr::new(OURS)).map(|name| path.join(name)).filter(|path| !stays.match_path(path)));
+        todo.extend(names.iter().rev().filter(|name| *name != OsStr::new(OURS)).map(|name| path.join(name)).filter(|path| !stays.match_path(path)));
         journal.split.push(Split::new(&path, Some(old), new));
     }
     Ok(())

@@ -22,7 +22,7 @@ use std::time::Instant;
 pub fn extract_to(eco: &Ecosystem, order: &Order, stored: Stored, folder: &Path, stage: &mut Stage<'_>) -> Result<Vec<(PathBuf, String)>> {
     let began = Instant::now();
     let point = Point::open(eco, stored, order, stage.progress)?;
-    let (bytes, entries) = point.weight(None);
+    let (bytes, entries) = point.weight();
     let plan = Plan {
         restore: order.id.clone(),
         scope: Scope::join(&order.scopes),

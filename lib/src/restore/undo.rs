@@ -1,6 +1,7 @@
 //! Undo: the tree from before a rollback changes places with the live one once more. What goes is kept in its turn, so an undo can
 //! be undone.
 
+use super::hooks;
 use super::journal::{Journal, Phase};
 use super::layout;
 use super::run::{Order, Run, UNDO_STANDS, restore};
@@ -49,6 +50,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, order: Order, stage: &mut Stag
     journal.check_places(&eco.root)?;
     layout::pair_up(&eco.root, &mut journal)?;
     journal.carry_from = swap::carried_from(&eco.root, &journal)?;
+    hooks::check(eco, &journal)?;
     let way = layout::way(&journal);
     journal.restore.strategy = Some(way.word().into());
     let plan = Plan {

@@ -5,24 +5,33 @@ use eco::archive::OwnerChange;
 use eco::config::Config;
 use eco::disk::Lock;
 use eco::error::{Error, Exit, Result};
-use eco::record::{Decision, Plan, Record, Restore, Scope};
+use eco::record::{Decision, Plan, Record, Restore, Scope, Stamp};
+use eco::report;
 use eco::restore::{self, Ecosystem, Memory, Order, Stage};
+use eco::service::{Notice, Notifier};
 use eco::store::{self, Store, Stored};
 use eco::time::Timestamp;
 use eco::tool::Tool;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether the lock is free.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub struct Orders<'a> {
     args: &'a Args,
     config: &'a Config,
     eco: Ecosystem,
     now: Timestamp,
+    notifier: RefCell<Notifier>,
 }
 
 impl<'a> Orders<'a> {
     pub fn new(args: &'a Args, config: &'a Config, now: Timestamp) -> Orders<'a> {
-        Orders { args, config, eco: config.ecosystem(), now }
+        let notifier = Notifier::new(config.service(), config.notify.clone().unwrap_or_default()).into();
+        Orders { args, config, eco: config.ecosystem(), now, notifier }
     }
 
     /// The configured store; a path given as selector needs none.
@@ -197,7 +206,7 @@ impl<'a> Orders<'a> {
         let mut named = BTreeSet::new();
         scopes.retain(|scope| named.insert(scope.clone()));
         let (decision, by_operator) = said.map_or((None, true), |(id, by)| (Some(id), by));
-        let Args { adopt, no_control, dry_run, on_failure, .. } = *self.args;
+        let Args { adopt, no_control, dry_run, quick, stage, on_failure, .. } = *self.args;
         Order {
             id: tool.new_id(),
             scopes,
@@ -208,6 +217,8 @@ impl<'a> Orders<'a> {
             keep: on_failure == OnFailure::Keep,
             undoes: None,
             dry_run,
+            quick,
+            staging: stage,
         }
     }
 
@@ -226,7 +237,14 @@ impl<'a> Orders<'a> {
 
     fn lock(&self, tool: &mut Tool) -> Result<Lock> {
         tool.changes_something()?;
-        self.eco.lock(&format!("eco-restore, pid {}, since {}", std::process::id(), tool.now()))
+        let patience = self.args.wait.map_or(Duration::ZERO, |span| span.0);
+        let began = Instant::now();
+        loop {
+            match self.eco.lock(&tool.holder()) {
+                Err(Error::Locked(_)) if began.elapsed() < patience && !tool.asked_to_stop() => thread::sleep(LOOK_EVERY),
+                done => return done,
+            }
+        }
     }
 
     fn finish_pending(&mut self, tool: &mut Tool) -> Result<Option<Restore>> {
@@ -239,6 +257,29 @@ impl<'a> Orders<'a> {
             }
             other => other,
         }
+    }
+
+    /// Tells people of a decision, unless it is an old one that was carried out.
+    pub fn hears(&self, tool: &Tool, stamp: &Stamp, record: &Record) {
+        let done = |id: &str| Memory::read(&self.eco.root).is_ok_and(|memory| memory.done(id).is_some());
+        if matches!(record, Record::Decision(decision) if self.args.again || !done(&decision.id)) {
+            self.notify(self.notice(stamp, record));
+        }
+        self.notified(tool, false);
+    }
+
+    /// Says which notifications have failed; with `all`, waits for those under way.
+    pub fn notified(&self, tool: &Tool, all: bool) {
+        self.notifier.borrow_mut().failures(all).iter().for_each(|sentence| tool.error(sentence));
+    }
+
+    fn notice(&self, stamp: &Stamp, record: &Record) -> Option<Notice> {
+        // Nothing happens to the service then.
+        if self.args.dry_run || self.args.target.is_some() { None } else { report::notice(stamp, record) }
+    }
+
+    fn notify(&self, notice: Option<Notice>) {
+        notice.into_iter().for_each(|notice| self.notifier.borrow_mut().send(notice));
     }
 
     /// Gives the transaction its clock, its records' way out, and somebody to ask.
@@ -257,14 +298,17 @@ impl<'a> Orders<'a> {
                 emit: &mut |stamp, record| {
                     bar.pause();
                     let mut tool = tool.borrow_mut();
+                    let notice = self.notice(&tool.stamp(clock()), &record);
                     let written = match stamp {
                         Some(stamp) => tool.emit_at(stamp, record),
                         None => tool.emit(record),
                     };
+                    drop(tool);
                     // A record that cannot be written must not stop a rollback half-way; it is told at the end.
                     if let Err(e) = written {
                         lost.borrow_mut().get_or_insert(e);
                     }
+                    self.notify(notice);
                 },
                 host,
                 confirm: &mut |plan: &Plan| {
