@@ -352,22 +352,20 @@ fn the_tree_from_before_can_be_had_whenever_its_snapshot_is_killed() {
     for at in &points {
         let due = Due::new();
         traced(&due.world, &["latest-good"], Some((KILL, at)));
+        // The temporary of a verdict has no lock that tells whether it is being written, so nobody removes it.
+        let left_over = |name: &Path| {
+            let name = name.to_string_lossy();
+            name.contains("trash") || name.ends_with(".tmp") && !name.contains(".verified.")
+        };
         let trash = || {
-            due.world
-                .tree(".eco")
-                .names()
-                .into_iter()
-                .chain(Tree::of(&due.world.store()).names())
-                .filter(|name| name.to_string_lossy().contains("trash") || name.to_string_lossy().ends_with(".tmp"))
-                .collect::<Vec<_>>()
+            let names = due.world.tree(".eco").names().into_iter().chain(Tree::of(&due.world.store()).names());
+            names.filter(|name| left_over(name)).collect::<Vec<_>>()
         };
         assert!(due.recovers(at, &[0], 1..2), "{at:?}");
         trees += usize::from(due.world.tree(".eco").names().iter().any(|name| name.ends_with("tree")));
-        due.world.run("eco-restore").arg("--undo").exits(0);
-        assert!(due.roots() == due.old, "{at:?}: what was before cannot be had back");
-        due.kept(at);
+        due.undone(at, &due.old);
         due.world.run("eco-restore").arg("latest-good").exits(0);
-        assert_eq!(trash(), [""; 0].map(std::path::PathBuf::from), "{at:?}: a later run tidies up");
+        assert!(trash().is_empty(), "{at:?}: a later run tidies up: {:?}", trash());
     }
     println!("safety: {} of {} moments left the tree", trees, points.len());
     assert!(0 < trees && trees < points.len());

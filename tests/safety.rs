@@ -174,9 +174,12 @@ fn what_is_under_way_cannot_be_aborted_by_another() {
     let mut first = world.run("eco-restore").arg("latest").command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     fs::read(world.path("run/here")).unwrap();
     world.run("eco-restore").arg("--abort").exits(7).says(&format!("eco-restore, pid {}, since", first.id()));
+    world.run("eco-ctl").arg("restart").exits(7).says("Z: eco-restore latest");
+    let waiting = world.run("eco-restore").args(["--abort", "--wait", "60s"]).command().stderr(Stdio::piped()).spawn().unwrap();
     fs::write(world.path("run/gate"), "\n").unwrap();
     assert!(first.wait().unwrap().success());
-    world.run("eco-restore").arg("--abort").exits(0).says("nothing to abort");
+    let waited = waiting.wait_with_output().unwrap();
+    assert!(waited.status.success() && String::from_utf8_lossy(&waited.stderr).contains("nothing to abort"), "{waited:?}");
 }
 
 // What becomes of a tree that does not prove healthy.

@@ -153,6 +153,12 @@ impl Tool {
         uuid::Uuid::new_v7(stamp).to_string()
     }
 
+    /// What others are told while this program holds a lock: which process it is, since when, and how it was called.
+    pub fn holder(&self) -> String {
+        let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        format!("{}, pid {}, since {}: {} {}", self.name, std::process::id(), self.now(), self.name, words.join(" ")).trim_end().to_owned()
+    }
+
     /// The service: from `-c`, `$ECO_CONFIG`, the nearest `eco.toml`, or `--root` and `--store` alone. Records that are written
     /// from here on carry its name.
     ///

@@ -99,16 +99,14 @@ pub struct Taken {
 /// Takes one snapshot. It appears in the store only when it was read back and is durable.
 ///
 /// # Errors
-/// [`Error::Config`] when there is nothing to capture; [`Error::Other`] when it may only be a differential one and cannot; [`Error::Path`], [`Error::Other`] and [`Error::Interrupted`] when it cannot be
-/// finished. The store is then as it was.
+/// [`Error::Config`] when there is nothing to capture; [`Error::Other`] when it would have to be a full one and may not; [`Error::Path`],
+/// [`Error::Other`] and [`Error::Interrupted`] when it cannot be finished. The store is then as it was.
 pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Taken> {
     let skip = Patterns::new(&taking.rules.exclude).map_err(Error::Config)?;
     if !taking.roots.iter().any(|root| matches!(disk::stat(&taking.base.join(root)), Ok(Some(_)))) {
         let roots = names(&taking.roots).join(", ");
         return Err(Error::Config(format!("nothing to capture: none of the roots ({roots}) is in {}", taking.base.display())));
     }
-    let (path, stem) = place(store, &taking)?;
-    let mut draft = Draft::new(disk::parent(&path), &stem)?;
     let mut before = Before::find(store, &taking);
     let mut notes = Vec::new();
     let mut differential = taking.mode != Mode::Full;
@@ -120,6 +118,8 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         notes.push(instead("there is no verified full one of the same roots to build on")?);
         differential = false;
     }
+    let (path, stem) = place(store, &taking)?;
+    let mut draft = Draft::new(disk::parent(&path), &stem)?;
     let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
     let written = loop {
         let previous = before.as_ref().map(|before| before.as_previous(differential, taking.rehash));

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         // A rollback stops and starts the service too; it must not be disturbed half-way.
         let _lock = match task {
             Task::Status => None,
-            _ => Some(config.ecosystem().lock(&format!("eco-ctl, pid {}, since {}", std::process::id(), tool.now()))?),
+            _ => Some(config.ecosystem().lock(&tool.holder())?),
         };
         let control = match task {
             Task::Status => outcome::status(&service),

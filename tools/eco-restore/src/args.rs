@@ -3,6 +3,7 @@
 use clap::{Parser, ValueEnum};
 use eco::record::Scope;
 use eco::restore::Staging;
+use eco::time::Span;
 use eco::tool::{Common, Words};
 use std::path::PathBuf;
 
@@ -52,6 +53,9 @@ pub struct Args {
     /// names of the live files: only for a service that always replaces a file and never writes into one) [default: clone]
     #[arg(long, value_name = "HOW", default_value = "clone", hide_default_value = true, value_parser = staging)]
     pub stage: Staging,
+    /// Wait so long for another rollback to end [default: not at all]
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
     /// Neither stop nor start the service
     #[arg(long)]
     pub no_control: bool,

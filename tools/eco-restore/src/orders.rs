@@ -14,6 +14,11 @@ use eco::time::Timestamp;
 use eco::tool::Tool;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether the lock is free.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub struct Orders<'a> {
     args: &'a Args,
@@ -232,7 +237,14 @@ impl<'a> Orders<'a> {
 
     fn lock(&self, tool: &mut Tool) -> Result<Lock> {
         tool.changes_something()?;
-        self.eco.lock(&format!("eco-restore, pid {}, since {}", std::process::id(), tool.now()))
+        let patience = self.args.wait.map_or(Duration::ZERO, |span| span.0);
+        let began = Instant::now();
+        loop {
+            match self.eco.lock(&tool.holder()) {
+                Err(Error::Locked(_)) if began.elapsed() < patience && !tool.asked_to_stop() => thread::sleep(LOOK_EVERY),
+                done => return done,
+            }
+        }
     }
 
     fn finish_pending(&mut self, tool: &mut Tool) -> Result<Option<Restore>> {
@@ -289,7 +301,9 @@ impl<'a> Orders<'a> {
                     let stamp = stamp.cloned().unwrap_or_else(|| tool.stamp(clock()));
                     let notice = self.notice(&stamp, &record);
                     // A record that cannot be written must not stop a rollback half-way; it is told at the end.
-                    if let Err(e) = tool.emit_at(&stamp, record) {
+                    let written = tool.emit_at(&stamp, record);
+                    drop(tool);
+                    if let Err(e) = written {
                         lost.borrow_mut().get_or_insert(e);
                     }
                     self.notify(notice);
