@@ -7,8 +7,10 @@
 mod command;
 mod notify;
 pub mod outcome;
+mod pidfd;
 mod process;
 mod quiesce;
+mod watch;
 
 use command::Output;
 pub use command::{Ended, Ran};
@@ -19,14 +21,13 @@ pub use quiesce::{HOOK_DEADLINE, Hooks, Quiesce};
 use crate::error::{Error, Result};
 use crate::record::Scope;
 use crate::time::Span;
-use process::Stat;
-use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// How long a command may take where the configuration does not say.
 pub const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
@@ -362,7 +363,7 @@ impl Service {
         }
         let ran = (!self.control.stop.is_empty()).then(|| {
             // Where the process can be watched, its grace is also the command's: what hangs there will not stop it any more.
-            let limit = if watch.processes.is_empty() { grace.max(self.timeout()) } else { grace };
+            let limit = if watch.is_empty() { grace.max(self.timeout()) } else { grace };
             self.run(&self.control.stop, env, limit)
         });
         let failed = ran.as_ref().and_then(Ran::why);
@@ -464,129 +465,6 @@ impl Service {
             return Err(Error::Usage(format!("{section} has no '{word}' command in eco.toml")));
         }
         Ok(argv.iter().map(|argument| argument.replace("{id}", id)).collect())
-    }
-}
-
-/// What must be gone before a stop is proven.
-struct Watch {
-    /// Still to be gone.
-    processes: Vec<Process>,
-    /// Everything that was ever watched.
-    seen: BTreeSet<Process>,
-    /// Process groups that hold nothing but the service.
-    groups: Vec<u32>,
-    /// Children outside those groups: not ours to end, but worth naming.
-    apart: Vec<Process>,
-    /// Whether the service is something that we run under.
-    above_us: bool,
-}
-
-impl Watch {
-    fn new(state: &State) -> Watch {
-        let found = if let State::Running(found) = state { found.clone() } else { Vec::new() };
-        let table: Vec<Stat> = if found.is_empty() {
-            Vec::new()
-        } else {
-            // Where processes cannot be listed, those that were found still can be looked at.
-            process::all().unwrap_or_else(|_| found.iter().filter_map(|process| process::look(process.pid)).collect())
-        };
-        let ours = process::our_line();
-        let family = process::with_descendants(&found, &table);
-        let is_found = |pid: u32| found.iter().any(|process| process.pid == pid);
-        let mut groups: Vec<u32> = table.iter().filter(|stat| is_found(stat.process.pid)).map(|stat| stat.group).filter(|group| *group > 1).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        // A script may have started an editor in the same group: then only the service's own processes are signalled.
-        groups.retain(|group| {
-            let mut members = table.iter().filter(|stat| stat.group == *group && !stat.ended).map(|stat| stat.process.pid);
-            let alone = is_found(*group) || members.clone().all(|pid| family.contains(&pid));
-            alone && !members.any(|pid| ours.contains(&pid))
-        });
-        let in_group = |stat: &&Stat| groups.contains(&stat.group) || is_found(stat.process.pid);
-        let alive = || table.iter().filter(|stat| !stat.ended);
-        let processes: Vec<Process> = alive().filter(in_group).map(|stat| stat.process).collect();
-        let apart = alive().filter(|stat| family.contains(&stat.process.pid) && !in_group(stat)).map(|stat| stat.process).collect();
-        Watch {
-            seen: processes.iter().copied().collect(),
-            processes,
-            groups,
-            apart,
-            above_us: found.iter().any(|process| ours.contains(&process.pid)),
-        }
-    }
-
-    /// Waits until nothing is left, and helps where a grace is over.
-    fn see_out(&mut self, began: Instant, grace: Duration, asked: bool, notes: &mut Vec<String>) -> std::result::Result<(), String> {
-        if asked && self.gone_by(began + grace) {
-            return Ok(());
-        }
-        if self.above_us {
-            return Err("it is still there, and this program runs under it, so it is not ended by force".into());
-        }
-        for (signal, name) in [(Signal::TERM, "TERM"), (Signal::KILL, "KILL")] {
-            if self.processes.is_empty() {
-                return Ok(());
-            }
-            notes.push(match (asked, signal == Signal::TERM) {
-                (false, true) => "ended with TERM".into(),
-                _ => format!("it did not end within {}, so it got {name}", Span(grace)),
-            });
-            self.signal(signal);
-            // KILL needs no consent, only the kernel's time.
-            if self.gone_by(Instant::now() + if signal == Signal::KILL { grace.max(Duration::from_secs(5)) } else { grace }) {
-                return Ok(());
-            }
-        }
-        let pids: Vec<String> = self.processes.iter().map(|process| process.pid.to_string()).collect();
-        Err(format!("process {} is still there after KILL", pids.join(", ")))
-    }
-
-    fn gone_by(&mut self, limit: Instant) -> bool {
-        loop {
-            self.processes.retain(|process| process.is_alive());
-            if self.processes.is_empty() {
-                // Somebody may have been forked since the list was made.
-                self.look_again();
-            }
-            if self.processes.is_empty() {
-                return true;
-            }
-            if Instant::now() >= limit {
-                return false;
-            }
-            thread::sleep(LOOK_EVERY);
-        }
-    }
-
-    fn look_again(&mut self) {
-        if self.groups.is_empty() {
-            return;
-        }
-        let members = process::all().unwrap_or_default().into_iter().filter(|stat| !stat.ended && self.groups.contains(&stat.group));
-        self.processes = members.map(|stat| stat.process).collect();
-        self.seen.extend(&self.processes);
-    }
-
-    fn signal(&self, signal: Signal) {
-        // Looked at again right before: a number, of a process or of a group, may be somebody else's by now.
-        let alive = self.processes.iter().filter_map(|process| process::look(process.pid).filter(|stat| stat.process == *process));
-        let (grouped, single): (Vec<Stat>, Vec<Stat>) = alive.partition(|stat| self.groups.contains(&stat.group));
-        let groups: BTreeSet<u32> = grouped.iter().map(|stat| stat.group).collect();
-        // One that ends just now is what we want; one that we may not signal shows in the proof. A stopped process hears TERM
-        // only when it goes on.
-        for signal in [signal, Signal::CONT] {
-            for group in groups.iter().filter_map(|group| i32::try_from(*group).ok().and_then(Pid::from_raw)) {
-                let _ = rustix::process::kill_process_group(group, signal);
-            }
-            for pid in single.iter().filter_map(|stat| stat.process.number()) {
-                let _ = rustix::process::kill_process(pid, signal);
-            }
-        }
-    }
-
-    fn left_behind(&self) -> Option<String> {
-        let left: Vec<String> = self.apart.iter().filter(|process| process.is_alive()).map(|process| process.pid.to_string()).collect();
-        (!left.is_empty()).then(|| format!("process {}, started by it in a group of its own, still runs", left.join(", ")))
     }
 }
 
