@@ -14,6 +14,7 @@ mod prove;
 mod reference_readers;
 mod safety;
 mod shape;
+mod systemd;
 mod tool_ctl;
 mod tool_decide;
 mod tool_health;

@@ -10,6 +10,7 @@ pub mod outcome;
 mod pidfd;
 mod process;
 mod quiesce;
+mod systemd;
 mod watch;
 
 use command::Output;
@@ -36,6 +37,9 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a process is gone.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// systemd answers at once, or is itself in trouble.
+const ASK_SYSTEMD: Duration = Duration::from_secs(5);
+
 /// A command as an argument vector; never a shell string.
 pub type Argv = Vec<String>;
 
@@ -49,6 +53,8 @@ pub struct Control {
     pub start: Argv,
     /// Holds the process id; relative to the ecosystem's root.
     pub pidfile: Option<PathBuf>,
+    /// The systemd unit that the service is; in place of the two others.
+    pub unit: Option<String>,
     /// Recognises the process where there is no pid file.
     pub process: Option<ProcessMatch>,
     /// How long the service may take to end by itself before TERM, and again before KILL.
@@ -106,11 +112,31 @@ pub struct Units {
 }
 
 impl Control {
+    /// The same with the commands that follow from `unit`, where it has none of its own.
+    pub fn complete(mut self) -> Control {
+        if let Some(unit) = &self.unit {
+            for (verb, argv) in [("stop", &mut self.stop), ("start", &mut self.start)] {
+                if argv.is_empty() {
+                    *argv = ["systemctl", verb, "--", unit].map(String::from).to_vec();
+                }
+            }
+        }
+        self
+    }
+
     /// Whether the service can be told apart by these rules.
     ///
     /// # Errors
     /// A sentence about the rule that would match nothing, or anything.
     pub fn check(&self) -> Result<(), String> {
+        if let Some(unit) = &self.unit {
+            if unit.is_empty() || unit.starts_with('-') || unit.contains(|c: char| c == '/' || c == '*' || c.is_whitespace() || c.is_control()) {
+                return Err(format!("unit '{}' is no unit's name, such as shop.service", unit.escape_debug()));
+            }
+            if self.pidfile.is_some() || self.process.is_some() {
+                return Err("a unit knows its processes: leave pidfile and process out".into());
+            }
+        }
         if let Some(rule) = &self.process {
             if rule.exe.is_empty() {
                 return Err("process needs an exe: the program's path or its file name".into());
@@ -254,9 +280,9 @@ impl Service {
         &self.root
     }
 
-    /// Whether there is a pid file or a process rule to find the service by.
+    /// Whether there is a unit, a pid file or a process rule to find the service by.
     pub fn can_find(&self) -> bool {
-        self.control.pidfile.is_some() || self.control.process.is_some()
+        self.control.pidfile.is_some() || self.control.process.is_some() || self.control.unit.is_some()
     }
 
     /// Whether there is any way to stop it.
@@ -320,6 +346,9 @@ impl Service {
 
     /// Whether the service runs now.
     pub fn find(&self) -> State {
+        if let Some(unit) = &self.control.unit {
+            return systemd::state(unit, &self.ask(&systemd::question(unit), ASK_SYSTEMD));
+        }
         let rule = self.control.process.as_ref();
         let by_file = self.control.pidfile.as_ref().map(|path| process::by_pidfile(&self.root.join(path), rule));
         match (by_file, rule) {
@@ -331,7 +360,7 @@ impl Service {
             },
             (Some(other), None) => other,
             (None, Some(rule)) => process::by_rule(rule),
-            (None, None) => State::Unknown("[control] has no pidfile and no process to find the service by".into()),
+            (None, None) => State::Unknown("[control] has no pidfile, no process and no unit to find the service by".into()),
         }
     }
 
@@ -356,7 +385,8 @@ impl Service {
         let began = Instant::now();
         let grace = self.control.grace.map_or(GRACE, |span| span.0);
         let before = self.find();
-        let mut watch = Watch::new(&before);
+        // A unit says itself who belongs to it, and whether it is empty.
+        let mut watch = Watch::new(&before, self.control.unit.as_ref().map(|_| self));
         let mut notes = Vec::new();
         if let State::Stopped(Some(why)) = &before {
             notes.push(why.clone());
@@ -393,6 +423,8 @@ impl Service {
                 let pid = again.first().map_or(0, |process| process.pid);
                 ended(Proof::Failed(format!("it runs again as process {pid}: something restarts it")), notes)
             }
+            // Its processes are gone, but nobody says whether its group is empty.
+            State::Unknown(why) if self.control.unit.is_some() => ended(Proof::NotProven(why), notes),
             _ => ended(Proof::Proven, notes),
         }
     }

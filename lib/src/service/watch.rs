@@ -1,8 +1,8 @@
 //! The proof of a stop: what was seen running is gone, and nobody has come after it.
 
-use super::State;
 use super::pidfd::{self, Held};
 use super::process::{self, Process, Stat};
+use super::{Service, State};
 use crate::time::Span;
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;
@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 const MOST_HELD: usize = 64;
 
 /// What must be gone before a stop is proven.
-pub(super) struct Watch {
+pub(super) struct Watch<'a> {
+    /// Who says which processes there are, where that is not found out by process groups.
+    unit: Option<&'a Service>,
     /// Waited for now.
     held: Vec<Held>,
     /// Waited for when there is room; some may be gone already.
@@ -27,8 +29,8 @@ pub(super) struct Watch {
     above_us: bool,
 }
 
-impl Watch {
-    pub(super) fn new(state: &State) -> Watch {
+impl<'a> Watch<'a> {
+    pub(super) fn new(state: &State, unit: Option<&'a Service>) -> Watch<'a> {
         let found = if let State::Running(found) = state { found.clone() } else { Vec::new() };
         let table: Vec<Stat> = if found.is_empty() {
             Vec::new()
@@ -42,6 +44,7 @@ impl Watch {
         let mut groups: Vec<u32> = table.iter().filter(|stat| is_found(stat.process.pid)).map(|stat| stat.group).filter(|group| *group > 1).collect();
         groups.sort_unstable();
         groups.dedup();
+        groups.retain(|_| unit.is_none());
         // A script may have started an editor in the same group: then only the service's own processes are signalled.
         groups.retain(|group| {
             let mut members = table.iter().filter(|stat| stat.group == *group && !stat.ended).map(|stat| stat.process.pid);
@@ -52,6 +55,7 @@ impl Watch {
         let alive = || table.iter().filter(|stat| !stat.ended);
         let apart = alive().filter(|stat| family.contains(&stat.process.pid) && !in_group(stat)).map(|stat| stat.process).collect();
         let mut watch = Watch {
+            unit,
             held: Vec::new(),
             rest: Vec::new(),
             seen: BTreeSet::new(),
@@ -132,6 +136,13 @@ impl Watch {
     }
 
     fn look_again(&mut self) {
+        if let Some(unit) = self.unit {
+            if let State::Running(found) = unit.find() {
+                let news = found.into_iter().filter(|process| !self.seen.contains(process));
+                self.watch(news.collect());
+            }
+            return;
+        }
         if self.groups.is_empty() {
             return;
         }
