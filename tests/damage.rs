@@ -76,7 +76,7 @@ impl<'w> Victim<'w> {
             let archive = Archive::open(&self.archive).unwrap().unwrap();
             let (index, _) = archive.whole().unwrap();
             let wanted: Vec<usize> = (0..index.entries.len()).collect();
-            extract(Content::Seekable(&archive), &index, &wanted, out.path(), &|_| (), &AtomicBool::new(false)).unwrap();
+            extract(Content::Seekable(&archive), &index, &wanted, out.path(), None, &|_| (), &AtomicBool::new(false)).unwrap();
             let is = Tree::of(out.path());
             for root in ["config", "data"] {
                 let differences = self.was.only(root).differences(&is.only(root));

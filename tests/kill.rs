@@ -5,10 +5,12 @@
 //! strace delivers the signal on the way into a system call of the main thread, so each point shows the disk as it was left
 //! between two changes. A sweep takes some of these points; with `ECO_EVERY_MOMENT` in the environment it takes all of them.
 
-use crate::harness::{Tree, World, not_shown, program};
+use crate::harness::{Ran, Tree, World, not_shown, program};
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::fs;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// Calls that change something, and flushes.
 const CALLS: &str = "fsync,fdatasync,syncfs,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,linkat,symlinkat,\
@@ -21,14 +23,14 @@ const STAY: [&str; 6] = ["cache.tmp", "metrics", "sub/day.log", "new/week.log", 
 
 /// A moment: the `n`th time that this call is made.
 #[derive(Clone, Debug)]
-struct Moment {
+pub struct Moment {
     call: String,
     n: usize,
 }
 
 /// What happens at a moment, in strace's words.
-type Fault = &'static str;
-const KILL: Fault = "signal=KILL";
+pub type Fault = &'static str;
+pub const KILL: Fault = "signal=KILL";
 const TERM: Fault = "signal=TERM";
 const FULL: Fault = "error=ENOSPC";
 const BROKEN: Fault = "error=EIO";
@@ -57,7 +59,7 @@ fn moments(world: &World) -> Vec<Moment> {
         .collect()
 }
 
-/// As many as are wanted, evenly; for a kill every turn, and the others evenly.
+/// As many as are wanted, evenly; for a kill every turn first, and the others evenly.
 fn chosen(all: Vec<Moment>, fault: Fault, wanted: usize) -> Vec<Moment> {
     if std::env::var_os("ECO_EVERY_MOMENT").is_some() {
         return all;
@@ -80,56 +82,106 @@ fn can_trace() -> bool {
     can
 }
 
+/// Every root of the full scope, and those of the others.
+const FULLY: &[&str] = &["config", "data", "modules/recommend", "modules/ui"];
+const CONFIG: &[&str] = &["config"];
+const MODULE: &[&str] = &["data/recommend", "modules/recommend"];
+
 /// Roots as one may find them after a crash: what is preserved may be on its way, and folders may have lost their times.
-fn roots(world: &World) -> [Tree; 4] {
-    ["config", "data", "modules/recommend", "modules/ui"].map(|root| world.tree(root).without(&STAY).but_for_times_of_folders())
+fn roots(world: &World, scope: &[&str]) -> Vec<Tree> {
+    scope.iter().map(|root| look(world, root).without(&STAY).but_for_times_of_folders()).collect()
 }
 
-/// A world in which a rollback is due, as it was at the snapshot, and as it is.
-struct Due {
-    world: World,
-    new: [Tree; 4],
-    old: [Tree; 4],
+/// A root, wherever it is: it may be a link. What is ours in it is on a filesystem of its own.
+fn look(world: &World, root: &str) -> Tree {
+    let tree = world.tree(Path::new(root).join("."));
+    let ours: Vec<PathBuf> = tree.names().into_iter().filter(|path| path.ends_with(".eco")).collect();
+    tree.without(&ours.iter().filter_map(|path| path.to_str()).collect::<Vec<_>>())
+}
+
+/// All that no rollback of these roots may touch: the other roots, what is in none, the store, and whatever else is in the world.
+fn outside(world: &World, scope: &[&str]) -> Tree {
+    let roots: Vec<String> = scope.iter().map(|root| format!("shop/{root}")).collect();
+    let moving = ["trace", "volumes", "shop-store/shop-safety", "shop/releases", "shop/.eco", "shop/run", "shop/fail"]
+        .into_iter()
+        .chain(roots.iter().map(String::as_str));
+    Tree::of(&world.folder()).without(&moving.collect::<Vec<_>>()).but_for_times_of_folders()
+}
+
+/// A world in which a rollback of some roots is due, as it was at the snapshot, and as it is.
+pub struct Due {
+    pub world: World,
+    scope: &'static [&'static str],
+    pub new: Vec<Tree>,
+    pub old: Vec<Tree>,
     data: Tree,
+    outside: Tree,
 }
 
 impl Due {
     fn new() -> Due {
-        let world = World::service();
-        world.good();
-        let new = roots(&world);
-        world.spoil();
-        let old = roots(&world);
-        let data = world.tree("data");
-        Due { world, new, old, data }
+        Due::of(World::service(), FULLY)
     }
 
-    /// What is preserved is all there, where the service looks for it.
+    /// In this world, where the service runs.
+    pub fn full(world: World) -> Due {
+        Due::of(world, FULLY)
+    }
+
+    fn of(world: World, scope: &'static [&'static str]) -> Due {
+        world.good();
+        let new = roots(&world, scope);
+        world.spoil();
+        world.write("data/recommend/pairs", "broken\n");
+        let old = roots(&world, scope);
+        let data = look(&world, "data");
+        let outside = outside(&world, scope);
+        Due { world, scope, new, old, data, outside }
+    }
+
+    /// The roots as they are now.
+    pub fn roots(&self) -> Vec<Tree> {
+        roots(&self.world, self.scope)
+    }
+
+    /// What no rollback may touch is as it was: what is preserved is all there, where the service looks for it, and so is what lies
+    /// outside of the roots.
     #[track_caller]
-    fn kept(&self, at: &Moment) {
-        let now = self.world.tree("data").but_for_times_of_folders();
+    pub fn kept(&self, at: &dyn Debug) {
+        let now = look(&self.world, "data").but_for_times_of_folders();
         for name in STAY.iter().filter(|name| **name != "new") {
             let lost = self.data.only(name).but_for_times_of_folders().differences(&now.only(name));
             assert!(lost.is_empty(), "{at:?}: {lost:?}");
         }
+        let changed = self.outside.differences(&outside(&self.world, self.scope));
+        assert!(changed.is_empty(), "{at:?}: outside of the roots: {changed:?}");
     }
 
-    /// Each root is wholly the one or the other, whatever the moment.
+    /// Each root is wholly the one or the other, whatever the moment, and nobody holds the lock.
     #[track_caller]
-    fn no_mixture(&self, at: &Moment) {
-        for (at_root, now) in roots(&self.world).iter().enumerate() {
+    pub fn no_mixture(&self, at: &dyn Debug) {
+        for (at_root, now) in self.roots().iter().enumerate() {
             let (new, old) = (self.new[at_root].differences(now), self.old[at_root].differences(now));
             assert!(new.is_empty() || old.is_empty(), "{at:?}: root {at_root} is a mixture: {new:?}\n{old:?}");
+        }
+        if let Ok(lock) = fs::File::open(self.world.path(".eco/lock")) {
+            lock.try_lock().unwrap_or_else(|e| panic!("{at:?}: the lock: {e}"));
         }
     }
 
     /// Recovers, and says whether the new tree is live now. Everything that must hold then is checked.
     #[track_caller]
-    fn recovers(&self, at: &Moment, codes: &[i32], undoable: Range<usize>) -> bool {
+    pub fn recovers(&self, at: &dyn Debug, codes: &[i32], undoable: Range<usize>) -> bool {
+        let done = self.world.run("eco-restore").arg("--recover").ran();
+        self.recovered(&done, at, codes, undoable)
+    }
+
+    /// What must hold after a recovery, and when the service runs. Says whether the new tree is live.
+    #[track_caller]
+    pub fn recovered(&self, done: &Ran, at: &dyn Debug, codes: &[i32], undoable: Range<usize>) -> bool {
         let world = &self.world;
-        let done = world.run("eco-restore").arg("--recover").ran();
         assert!(codes.contains(&done.code), "{at:?}: {done}");
-        let now = roots(world);
+        let now = self.roots();
         assert!(now == self.new || now == self.old, "{at:?}: the roots do not agree\n{done}");
         self.kept(at);
         assert!(world.pid().is_some(), "{at:?}: the service does not run\n{done}");
@@ -149,11 +201,19 @@ impl Due {
         assert_eq!(world.pid(), pid);
         now == self.new
     }
+
+    /// Undoes the last rollback: what was live before it is live again.
+    #[track_caller]
+    pub fn undone(&self, at: &dyn Debug, before: &[Tree]) {
+        self.world.run("eco-restore").arg("--undo").exits(0);
+        assert!(self.roots() == before, "{at:?}: what was before cannot be had back");
+        self.kept(at);
+    }
 }
 
 /// Lets a fault happen to a run of `words` at each chosen moment, every time in a fresh world, and `check` look at what is left.
 /// `code` is how the run ends without a fault.
-fn sweep(name: &str, fault: Fault, wanted: usize, due: impl Fn() -> Due, (words, code): (&[&str], i32), check: impl Fn(&Due, &Moment) -> bool) {
+pub fn sweep(name: &str, fault: Fault, wanted: usize, due: impl Fn() -> Due, (words, code): (&[&str], i32), check: impl Fn(&Due, &Moment) -> bool) {
     if !can_trace() {
         return;
     }
@@ -178,9 +238,34 @@ fn hazard_18_a_rollback_that_is_killed_anywhere_is_recovered() {
     sweep("rollback", KILL, 30, Due::new, (&["latest-good"], 0), |due, at| {
         let new = due.recovers(at, &[0], 0..2);
         if new {
-            due.world.run("eco-restore").arg("--undo").exits(0);
-            assert!(roots(&due.world) == due.old, "{at:?}: what was before cannot be had back");
-            due.kept(at);
+            due.undone(at, &due.old);
+        }
+        new
+    });
+}
+
+#[test]
+fn hazard_18_a_rollback_of_the_configuration_that_is_killed_anywhere_is_recovered() {
+    let due = || Due::of(World::service(), CONFIG);
+    sweep("config", KILL, 16, due, (&["latest-good", "--scope", "config"], 0), |due, at| {
+        let new = due.recovers(at, &[0], 0..2);
+        if new {
+            due.undone(at, &due.old);
+        }
+        new
+    });
+}
+
+#[test]
+fn hazard_18_a_rollback_of_a_module_that_is_killed_anywhere_leaves_it_switched_on() {
+    let due = || Due::of(World::service(), MODULE);
+    sweep("module", KILL, 20, due, (&["latest-good", "--scope", "module:recommend"], 0), |due, at| {
+        let new = due.recovers(at, &[0], 0..2);
+        // Its commands may have run twice.
+        let units = due.world.read("run/units");
+        assert!(units.ends_with("enable recommend\n") || units == "-" && !new, "{at:?}: {units}");
+        if new {
+            due.undone(at, &due.old);
         }
         new
     });
@@ -208,27 +293,32 @@ fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
         due
     };
     sweep("undo", KILL, 12, done, (&["--undo"], 0), |due, at| {
-        let new = due.recovers(at, &[0], 1..2);
+        let new = due.recovers(at, &[0], 1..3);
         // Either way there is a tree on the other side, and it can be had.
-        due.world.run("eco-restore").arg("--undo").exits(0);
-        assert!(roots(&due.world) == if new { due.old.clone() } else { due.new.clone() }, "{at:?}");
-        due.kept(at);
+        due.undone(at, if new { &due.old } else { &due.new });
         new
     });
 }
 
-/// Killed between the exchange of the first root and that of the second.
+/// Killed when two of the four roots have changed places.
 fn half_way() -> Due {
+    let whole = Due::new();
+    assert_eq!(traced(&whole.world, &["latest-good"], None), 0);
+    let log = fs::read_to_string(whole.world.folder().join("trace")).unwrap();
+    let renames = log.lines().filter(|line| line.starts_with("renameat2("));
+    let third = renames.zip(1..).filter(|(line, _)| line.contains("/tree/") && line.contains("RENAME_EXCHANGE")).nth(2).unwrap().1;
     let due = Due::new();
-    let trials = 4;
-    traced(&due.world, &["latest-good"], Some((KILL, &Moment { call: "renameat2".into(), n: trials + 2 })));
-    assert!(roots(&due.world) != due.old && roots(&due.world) != due.new, "the roots were to be a mixture here");
+    traced(&due.world, &["latest-good"], Some((KILL, &Moment { call: "renameat2".into(), n: third })));
+    assert!(due.roots() != due.old && due.roots() != due.new, "the roots were to be a mixture here");
     due
 }
 
 #[test]
 fn hazard_18_a_recovery_that_is_killed_anywhere_is_recovered() {
     sweep("recovery", KILL, 12, half_way, (&["--recover"], 0), |due, at| {
+        // The one that is to finish it meets the same end.
+        traced(&due.world, &["--recover"], Some((KILL, at)));
+        due.no_mixture(at);
         let new = due.recovers(at, &[0], 1..2);
         assert!(new, "{at:?}: once the exchange was decided, recovery goes forward");
         new
@@ -241,16 +331,51 @@ fn hazard_18_an_abort_that_is_killed_anywhere_is_recovered() {
         let new = due.recovers(at, &[0], 0..2);
         if new {
             due.world.run("eco-restore").arg("--undo").exits(0);
-            assert!(roots(&due.world) == due.old, "{at:?}: what was before cannot be had back");
+            assert!(due.roots() == due.old, "{at:?}: what was before cannot be had back");
         }
         new
     });
 }
 
+#[test]
+fn the_tree_from_before_can_be_had_whenever_its_snapshot_is_killed() {
+    if !can_trace() {
+        return;
+    }
+    let whole = Due::new();
+    assert_eq!(traced(&whole.world, &["latest-good"], None), 0);
+    let log = fs::read_to_string(whole.world.folder().join("trace")).unwrap();
+    let noted = log.lines().filter(|line| line.contains('(')).position(|line| line.starts_with("rename(") && line.contains("/undo\"")).unwrap();
+    let points = chosen(moments(&whole.world).split_off(noted + 1), KILL, 20);
+    let mut trees = 0;
+    for at in &points {
+        let due = Due::new();
+        traced(&due.world, &["latest-good"], Some((KILL, at)));
+        let trash = || {
+            due.world
+                .tree(".eco")
+                .names()
+                .into_iter()
+                .chain(Tree::of(&due.world.store()).names())
+                .filter(|name| name.to_string_lossy().contains("trash") || name.to_string_lossy().ends_with(".tmp"))
+                .collect::<Vec<_>>()
+        };
+        assert!(due.recovers(at, &[0], 1..2), "{at:?}");
+        trees += usize::from(due.world.tree(".eco").names().iter().any(|name| name.ends_with("tree")));
+        due.world.run("eco-restore").arg("--undo").exits(0);
+        assert!(due.roots() == due.old, "{at:?}: what was before cannot be had back");
+        due.kept(at);
+        due.world.run("eco-restore").arg("latest-good").exits(0);
+        assert_eq!(trash(), [""; 0].map(std::path::PathBuf::from), "{at:?}: a later run tidies up");
+    }
+    println!("safety: {} of {} moments left the tree", trees, points.len());
+    assert!(0 < trees && trees < points.len());
+}
+
 /// Without any recovery: the trees agree, and the service runs.
 #[track_caller]
 fn whole(due: &Due, at: &Moment) {
-    let now = roots(&due.world);
+    let now = due.roots();
     assert!(now == due.new || now == due.old, "{at:?}: the roots do not agree");
     assert!(due.world.pid().is_some(), "{at:?}: the service does not run");
 }

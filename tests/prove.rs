@@ -23,7 +23,7 @@ fn roots(world: &World) -> [Tree; 3] {
 /// Name, `ok` and note of the checks after the start.
 fn checks(done: &Ran) -> Vec<(String, Value, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let steps = done.all("step").into_iter().skip_while(|step| step["step"] != "health");
+    let steps = done.all("step").into_iter().skip_while(|step| step["step"] != "health").take_while(|step| step["step"] != "safety");
     steps.map(|step| (text(&step["step"]), step["ok"].clone(), text(&step["note"]))).collect()
 }
 

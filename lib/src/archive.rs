@@ -24,7 +24,7 @@ mod toc;
 mod verify;
 mod write;
 
-pub use extract::{Content, Extracted, OwnerChange, extract};
+pub use extract::{Content, Donor, Extracted, OwnerChange, Sharing, Taken, extract};
 pub use foreign::{Foreign, file_stem};
 pub use index::{Base, Chunk, Entry, FORMAT, Head, Index, Partial};
 pub use read::{Archive, find_base, lacks};

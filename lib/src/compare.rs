@@ -53,7 +53,7 @@ pub fn items_of(index: &Index, roots: &[PathBuf]) -> Vec<Item> {
 pub fn read_back(base: &Path, index: &Index, roots: &[PathBuf], progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Item>> {
     let walked = walk(base, roots, &Patterns::new::<&str>(&[]).map_err(Error::Config)?)?;
     forget_cached(base, &walked)?;
-    items_in(base, walked, index, roots, None, progress)
+    items_in(base, walked, index, roots, &nothing_known, None, progress)
 }
 
 /// Asks the kernel to read from the disk next time. It may decline; what is compared is right or wrong either way.
@@ -72,6 +72,21 @@ pub fn within(path: &Path, roots: &[PathBuf]) -> bool {
     roots.iter().any(|root| path.starts_with(root))
 }
 
+/// Tells the digest of a file that need not be read, from what a walk found; what the snapshot has at its path goes with it.
+pub type Known<'a> = dyn Fn(&Found, Option<&Entry>) -> Option<Digest> + 'a;
+
+/// Every file is read.
+pub fn nothing_known(_: &Found, _: Option<&Entry>) -> Option<Digest> {
+    None
+}
+
+/// A file with the same inode, length and times as the captured one is taken for that.
+pub fn known_by_times(found: &Found, entry: Option<&Entry>) -> Option<Digest> {
+    let entry = entry.filter(|entry| entry.node.kind == found.node.kind && entry.node.meta.mtime == found.node.meta.mtime)?;
+    let same = entry.identity.is_some_and(|was| (was.ino, was.ctime_ns) == (found.identity.ino, found.identity.ctime_ns));
+    entry.digest.filter(|_| same)
+}
+
 /// What of a walk lies in these roots. Files are hashed where the snapshot has one of the same length, on all cores. A database
 /// that the snapshot holds as a consistent copy is copied in the same way into `scratch` and compared by content; if that is the
 /// same, it counts as the same file. Without `scratch` it is compared byte by byte.
@@ -83,12 +98,13 @@ pub fn items_in(
     walked: Walk,
     index: &Index,
     roots: &[PathBuf],
+    known: &Known<'_>,
     scratch: Option<&Path>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Item>> {
     let was: HashMap<&Path, &Entry> = index.entries.iter().map(|e| (e.node.path.as_path(), e)).collect();
-    let mut items: Vec<Item> =
-        walked.entries.into_iter().filter(|f| within(&f.node.path, roots)).map(|Found { node, .. }| Item { node, digest: None }).collect();
+    let item = |found: Found| Item { digest: known(&found, was.get(found.node.path.as_path()).copied()), node: found.node };
+    let mut items: Vec<Item> = walked.entries.into_iter().filter(|found| within(&found.node.path, roots)).map(item).collect();
     let dir = disk::open_dir(base)?;
     let expected = items_of(index, roots);
     let lengths: HashMap<&Path, &Kind> = expected.iter().map(|item| (item.node.path.as_path(), &item.node.kind)).collect();
@@ -99,7 +115,7 @@ pub fn items_in(
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(at) else { return Ok(()) };
-            if !same_length(item) {
+            if item.digest.is_some() || !same_length(item) {
                 continue;
             }
             let full = base.join(&item.node.path);

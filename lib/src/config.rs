@@ -64,6 +64,7 @@ impl Config {
         restore::Ecosystem {
             name: self.name.clone(),
             root: self.root.clone(),
+            store: self.store.clone(),
             scopes: self.scopes.clone(),
             rules: self.capture.clone(),
             service: self.service(),

@@ -427,6 +427,37 @@ pub fn sync_filesystem(dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
     }
 }
 
+/// Makes `to`, an empty file, share all blocks of `from`: the content is there at once, and what is written to either file later is its
+/// own. False where the filesystem cannot.
+///
+/// # Errors
+/// The system's, for any other reason.
+pub fn share_blocks(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    match sys::ioctl_ficlone(to, from) {
+        Ok(()) => return Ok(true),
+        Err(Errno::NOTSUP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => {}
+        Err(e) => return Err(e),
+    }
+    let _ = (from, to);
+    Ok(false)
+}
+
+/// Whether files in this folder can share blocks, tried with two that have no name.
+pub fn shares_blocks(folder: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let nameless = || sys::open(folder, OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        let tried = nameless().and_then(|from| nameless().and_then(|to| share_blocks(from.as_fd(), to.as_fd())));
+        tried == Ok(true)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        false
+    }
+}
+
 /// Two names change places in one step: every observer sees either both before or both after.
 ///
 /// # Errors

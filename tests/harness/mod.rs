@@ -1,25 +1,32 @@
 //! A world for one test: a folder of its own, a clean environment, the real programs, and an oracle that looks at trees with its
 //! own eyes. Processes that were started inside are gone when the world is.
 
+mod apart;
 mod dice;
 mod run;
 mod service;
 mod shop;
 mod tree;
 
+use apart::Mount;
+pub use apart::apart;
 pub use dice::Dice;
 pub use run::{Ran, Run, program};
 pub use service::latin1;
 pub use tree::Tree;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// One test's world. The ecosystem is in `shop`, its store beside it in `shop-store`.
 pub struct World {
+    /// Gone before the folder is.
+    mounts: Mutex<Vec<Mount>>,
     folder: tempfile::TempDir,
     now: Mutex<Option<String>>,
     /// The shop's port, and the port above it, which is held so that no other world takes the pair.
@@ -30,7 +37,7 @@ impl World {
     /// With an empty ecosystem named `shop`, whose description says where its store is and nothing else.
     pub fn new() -> World {
         let folder = tempfile::Builder::new().prefix("eco-test-").tempdir().unwrap();
-        let world = World { folder, now: Mutex::default(), port: None };
+        let world = World { mounts: Mutex::default(), folder, now: Mutex::default(), port: None };
         fs::create_dir(world.root()).unwrap();
         world.config("");
         world
@@ -60,6 +67,22 @@ impl World {
     pub fn at(&self, now: &str) -> &World {
         *self.now.lock().unwrap() = Some(now.into());
         self
+    }
+
+    /// Mounts something at a folder of this world, for tests that run [`apart`]: what this program makes of these words. False where
+    /// that cannot be.
+    pub fn mount<S: AsRef<OsStr>>(&self, program: &str, words: &[S], at: &Path) -> bool {
+        fs::create_dir_all(at).unwrap();
+        let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+        let mount = Mount::new(program, &words, at);
+        let mounted = mount.is_some();
+        self.mounts.lock().unwrap().extend(mount);
+        mounted
+    }
+
+    /// Takes away what was mounted last; nobody may be in it.
+    pub fn unmount(&self) {
+        self.mounts.lock().unwrap().pop();
     }
 
     /// Writes `eco.toml`: name and store, and then `more`.
@@ -103,6 +126,20 @@ impl World {
         run::Pipe::new(self, &programs)
     }
 
+    /// Ends every process that lives in this world, and waits until they are gone.
+    pub fn kill(&self) {
+        let patience = Instant::now() + Duration::from_secs(10);
+        // Again and again, because one that is just being started by another may be missed.
+        while let all @ [_, ..] = self.processes().as_slice()
+            && Instant::now() < patience
+        {
+            for pid in all.iter().filter_map(|pid| rustix::process::Pid::from_raw(*pid as i32)) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Processes that live in this world: they were started in it, or moved into it.
     pub fn processes(&self) -> Vec<u32> {
         let here = self.folder();
@@ -120,14 +157,13 @@ pub fn not_shown(what: &str, why: &str) {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Twice, because one that is just being started by another may be missed.
-        for _ in 0..2 {
-            for pid in self.processes().into_iter().filter_map(|pid| rustix::process::Pid::from_raw(pid as i32)) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
+        self.kill();
         if std::thread::panicking() {
             eprintln!("the world when the test failed:\n{}", Tree::of(self.folder.path()));
+        }
+        // The last one first: it may be inside another.
+        while let Some(mount) = self.mounts.get_mut().ok().and_then(Vec::pop) {
+            drop(mount);
         }
     }
 }

@@ -61,7 +61,12 @@ fn noise(length: usize) -> Vec<u8> {
 impl World {
     /// The pretend service, running.
     pub fn service() -> World {
-        let world = World::new();
+        World::new().with_service()
+    }
+
+    /// The same, in a world that was prepared otherwise: something is mounted in it, perhaps.
+    pub fn with_service(self) -> World {
+        let world = self;
         world.config(CONFIG);
         // The shell ends at once; what it started is a session of its own and keeps the pid.
         world.program("bin/start", "#!/bin/sh\n[ ! -e fail/start ] || { echo no start today >&2; exit 1; }\nsetsid sleep 1000 </dev/null >/dev/null 2>&1 &\necho $! >run/new && mv run/new run/shop.pid\n");

@@ -1,5 +1,5 @@
 //! Extraction into a fresh private folder. Folders first and closed to others, then files on all cores, each checked against its
-//! digest while it is written, then pipes, devices and symbolic links, then further names of all of these, and last the folders'
+//! digest while it is written, or taken from a tree that has it already, then pipes, devices and symbolic links, then further names of all of these, and last the folders'
 //! own metadata, deepest first. Nothing is followed on the way, so no entry can lead outside.
 
 use super::index::{Chunk, Entry, Index};
@@ -7,7 +7,7 @@ use super::read::Pieces;
 use super::{Archive, Foreign, ZEROS, on_all_cores};
 use crate::disk::{self, Near};
 use crate::error::{Error, Named, Result};
-use crate::tree::{Hole, Kind, Meta};
+use crate::tree::{Hole, Identity, Kind, Meta, Mtime, Node};
 use nix::unistd::{Group, User};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
@@ -32,6 +32,50 @@ pub struct Extracted {
     pub lost: Vec<(PathBuf, String)>,
     /// Owners that are not the same here as there.
     pub owners: Vec<OwnerChange>,
+    /// Files that were taken from the donor.
+    pub taken: Vec<Taken>,
+}
+
+/// A file that was taken from a donor and not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its path.
+    pub path: PathBuf,
+    sharing: Sharing,
+    /// The donor's file right afterwards: which one, how long, and when it was last written.
+    seen: (Identity, Kind, Mtime),
+}
+
+impl Taken {
+    /// Whether what is written to the donor's file is written to this one.
+    pub fn is_link(&self) -> bool {
+        self.sharing == Sharing::Link
+    }
+
+    /// Whether the donor's file below `base` is as it was when it was taken.
+    pub fn is_unchanged(&self, base: &Path) -> bool {
+        let now = disk::stat(&base.join(&self.path)).ok().flatten().map(|stat| disk::describe(PathBuf::new(), &stat));
+        now.is_some_and(|(node, identity)| (identity, node.kind, node.meta.mtime) == self.seen)
+    }
+}
+
+/// How a file is taken from a donor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// A file of its own that shares the other's blocks until one of the two is written to. Where the filesystem cannot, it is written.
+    Clone,
+    /// Another name of the same file.
+    Link,
+}
+
+/// A tree on the same filesystem that has some of the wanted files with the content that they should have.
+pub struct Donor<'a> {
+    /// The folder that the paths are below.
+    pub dir: BorrowedFd<'a>,
+    /// How its files are taken.
+    pub sharing: Sharing,
+    /// Whether it has the file of this entry: to clone it, the same content; to link it, the same metadata too.
+    pub has: &'a (dyn Fn(&Path) -> bool + Sync),
 }
 
 /// Where content comes from.
@@ -54,7 +98,8 @@ impl Content<'_> {
 }
 
 /// Writes the entries `wanted` (positions in the index, ascending) below the existing, empty folder `into`, with the paths that
-/// they have in the archive. Folders that stand above a wanted entry and are not wanted themselves are created closed (0700).
+/// they have in the archive. Folders that stand above a wanted entry and are not wanted themselves are created closed (0700). What the
+/// donor has is taken from there; whoever uses that reads it back, since it may be written to meanwhile.
 ///
 /// # Errors
 /// [`Error::Archive`] for damage, [`Error::Path`] when something cannot be written, [`Error::Interrupted`]. What was written so far
@@ -64,6 +109,7 @@ pub fn extract(
     index: &Index,
     wanted: &[usize],
     into: &Path,
+    donor: Option<&Donor<'_>>,
     progress: &(dyn Fn(u64) + Sync),
     stop: &AtomicBool,
 ) -> Result<Extracted> {
@@ -75,7 +121,7 @@ pub fn extract(
     // A link whose file is not wanted takes the file's content; further links of the group point to that one.
     let here: HashSet<&Path> = entries.iter().map(|e| e.node.path.as_path()).collect();
     let mut stand_in: HashMap<&Path, &Path> = HashMap::new();
-    let mut files: Vec<(&Entry, &Entry)> = Vec::new();
+    let mut files: Vec<Filled<'_>> = Vec::new();
     let mut links: Vec<(&Path, &Path)> = Vec::new();
     let mut nodes: Vec<(&Entry, &Kind)> = Vec::new();
     let by_path: HashMap<&Path, &Entry> =
@@ -100,6 +146,17 @@ pub fn extract(
         }
     }
     let interrupted = || if stop.load(Ordering::Relaxed) { Err(Error::Interrupted("what was extracted so far is removed".into())) } else { Ok(()) };
+    let taken = match donor {
+        Some(donor) => {
+            let has = |entry: &Entry| (donor.has)(&entry.node.path);
+            let (there, others) = files.into_iter().partition(|(entry, content)| entry.node.kind == content.node.kind && has(entry));
+            files = others;
+            let (taken, missing) = target.take(donor, there, &interrupted)?;
+            files.extend(missing);
+            taken
+        }
+        None => Vec::new(),
+    };
     match from {
         Content::Seekable(archive) => {
             files.sort_by_key(|(_, content)| std::cmp::Reverse(content.node.kind.size()));
@@ -158,8 +215,11 @@ pub fn extract(
     let bytes = files.iter().map(|(_, content)| content.node.kind.size()).sum();
     let lost = target.lost.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     let owners = target.owners.changes.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_iter().collect();
-    Ok(Extracted { entries: entries.len() as u64, bytes, lost, owners })
+    Ok(Extracted { entries: entries.len() as u64, bytes, lost, owners, taken })
 }
+
+/// An entry, and the one whose content it gets.
+type Filled<'a> = (&'a Entry, &'a Entry);
 
 /// Why a device is not there.
 const DEVICE: &str = "a device, which only root can create";
@@ -270,6 +330,52 @@ impl Target<'_> {
     /// A path of the new tree as the system's calls take it.
     fn reach<'a>(&'a self, path: &'a Path) -> Result<Near<'a>> {
         disk::reach(self.dir.as_fd(), path).named("open the folder of", self.into.join(path))
+    }
+
+    /// Takes files from the donor, on all cores; those that could not be taken are returned as well.
+    fn take<'b>(&self, donor: &Donor<'_>, files: Vec<Filled<'b>>, go_on: &(dyn Fn() -> Result<()> + Sync)) -> Result<(Vec<Taken>, Vec<Filled<'b>>)> {
+        let (done, missing) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let next = AtomicUsize::new(0);
+        on_all_cores(|| {
+            while let Some((entry, content)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                go_on()?;
+                match self.take_one(donor, entry, content)? {
+                    Some(taken) => done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(taken),
+                    None => missing.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((*entry, *content)),
+                }
+            }
+            Ok(())
+        })?;
+        let done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok((done, missing.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())))
+    }
+
+    /// `None` when it cannot be taken, or is not what it was any more.
+    fn take_one(&self, donor: &Donor<'_>, entry: &Entry, content: &Entry) -> Result<Option<Taken>> {
+        let path = &entry.node.path;
+        let full = self.into.join(path);
+        let Ok(source) = disk::open_beneath(donor.dir, path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) else { return Ok(None) };
+        match donor.sharing {
+            Sharing::Link => {
+                let (from, to) = (disk::reach(donor.dir, path).named("open the folder of", &full)?, self.reach(path)?);
+                match sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()) {
+                    // Too many names already, another filesystem, or somebody else's file.
+                    Err(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::NOENT) => return Ok(None),
+                    other => other.named("link", &full)?,
+                }
+            }
+            Sharing::Clone => {
+                let file = self.create(path)?;
+                if !disk::share_blocks(source.as_fd(), file.as_fd()).named("clone", &full)? {
+                    let near = self.reach(path)?;
+                    sys::unlinkat(near.dir(), near.path, AtFlags::empty()).named("remove", &full)?;
+                    return Ok(None);
+                }
+                self.finish(&file, entry, content)?;
+            }
+        }
+        let (Node { kind, meta, .. }, identity) = disk::describe(path.clone(), &sys::fstat(&source).named("look at", &full)?);
+        Ok(Some(Taken { path: path.clone(), sharing: donor.sharing, seen: (identity, kind, meta.mtime) }))
     }
 
     /// Writes a part of a file, which is finished by whoever writes the last one.

@@ -3,6 +3,7 @@
 //! instead, each name by itself.
 
 use super::journal::{Journal, Object, Pair, Place};
+use super::swap;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::RecordPath;
@@ -290,7 +291,14 @@ pub(super) fn pair_up(root: &Path, journal: &mut Journal) -> Result<()> {
         let (live, aside) = (root.join(&path), journal.aside(root, &path));
         let dress = if folders.contains(&path) { Dress::of(&live)? } else { None };
         let Some(old) = dress else {
-            let (old, new) = (Object::at(&live)?, Object::at(&aside)?);
+            let (old, mut new) = (Object::at(&live)?, Object::at(&aside)?);
+            if old.is_some() && new.is_none() {
+                // What is carried over from a folder that goes needs that folder on the other side as well.
+                let folders = journal.carry_from.iter().map(RecordPath::to_path);
+                let within = folders.filter(|folder| folder.starts_with(&path) && root.join(folder).is_dir());
+                within.map(|folder| (root.join(&folder), journal.aside(root, &folder))).try_for_each(|(from, to)| swap::make_like(&from, &to))?;
+                new = Object::at(&aside)?;
+            }
             if old.is_some() || new.is_some() {
                 journal.pairs.push(Pair::new(&path, old, new));
             }

@@ -4,15 +4,18 @@ use super::hooks;
 use super::journal::{Journal, Memory, Pair, Phase};
 use super::layout;
 use super::prove::what_is_verified;
-use super::stage::Point;
+use super::stage::{Live, Point, Staging};
 use super::swap::{self, Side};
 use super::{Ecosystem, Stage};
+use crate::archive::Taken;
+use crate::compare::{known_by_times, nothing_known};
 use crate::disk;
 use crate::error::{Error, Exit, Result};
 use crate::record::{Plan, RecordPath, Restore, Scope};
 use crate::service::{Proof, UnitVerb};
 use crate::store::Stored;
 use crate::time::seconds_between;
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::mem;
 use std::os::fd::AsFd;
@@ -21,6 +24,9 @@ use std::time::Instant;
 
 /// How many differing paths a plan shows.
 const EXAMPLES: usize = 10;
+
+/// What a plan says about the proof of an undo.
+pub(super) const UNDO_STANDS: &str = "health is reported and decides nothing";
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -39,8 +45,14 @@ pub struct Order {
     pub control: bool,
     /// Whether the new tree stays live even if it does not prove healthy.
     pub keep: bool,
+    /// The rollback that this one undoes: to the safety snapshot of the tree from before it, whatever is found of its health.
+    pub undoes: Option<String>,
     /// Whether to end after the plan.
     pub dry_run: bool,
+    /// Whether a live file counts as unchanged by its inode, length and times; otherwise it is read.
+    pub quick: bool,
+    /// How unchanged files get into the staged tree.
+    pub staging: Staging,
 }
 
 impl Order {
@@ -51,6 +63,7 @@ impl Order {
             decision: self.decision.clone(),
             by: self.by_operator.then(|| "operator".into()),
             scope: Scope::join(&self.scopes),
+            undoes: self.undoes.clone(),
             ..Restore::default()
         }
     }
@@ -65,25 +78,27 @@ impl Order {
 pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let began = Instant::now();
     let time = stored.stamp.time;
-    let point = Point::open(eco, stored, &order.scopes, order.adopt, stage.progress)?;
-    let (comparison, carry_from, note) = point.compare(&eco.root, stage.progress)?;
-    let switched = what_is_switched_off(eco, &order.scopes)?;
+    let point = Point::open(eco, stored, order, stage.progress)?;
+    let look = point.look(&eco.root, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
+    let live = Live::new(&eco.root, &look, order.staging);
+    let comparison = &look.comparison;
+    let switched = if order.undoes.is_some() { String::new() } else { what_is_switched_off(eco, &order.scopes)? };
     let control = order.control && (eco.service.can_stop() || eco.service.can_start());
     let data_loss_s = seconds_between(time, stage.now()).max(0);
-    let loses = order.scopes.iter().any(Scope::holds_data).then_some(data_loss_s);
+    let loses = (order.undoes.is_none() && order.scopes.iter().any(Scope::holds_data)).then_some(data_loss_s);
     let mut record = order.record();
     record.snapshot = Some(point.stored.snapshot.id.clone());
     record.safety = Some(order.id.clone());
     let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
-    journal.units = order.scopes.iter().filter(|scope| !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
+    journal.units = order.scopes.iter().filter(|scope| order.undoes.is_none() && !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
     journal.keep = order.keep;
     journal.roots = point.roots.iter().map(RecordPath::new).collect();
     journal.carry = point.carry();
-    journal.carry_from = carry_from;
+    journal.carry_from = look.carried.clone();
     let mut run = Run { eco, stage, journal, began, downtime: None };
 
     let looked = Instant::now();
-    let ready = run.preflight(&point, order.dry_run).map_err(full_is_refused);
+    let ready = run.preflight(&point, &live, order.dry_run).map_err(full_is_refused);
     let way = if order.dry_run { layout::forecast(&eco.root, &run.journal) } else { layout::way(&run.journal) };
     let mut plan = Plan {
         restore: order.id.clone(),
@@ -98,10 +113,10 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
         deleted: comparison.count("created"),
         kept: comparison.same,
         preserved: comparison.aside,
-        bytes: point.weight(Some(&eco.root)).0,
+        bytes: point.bytes(&eco.root, &run.journal, &live),
         data_loss_s: loses,
         control: how_controlled(eco, order.control) + &switched,
-        verify: what_is_verified(eco),
+        verify: if order.undoes.is_some() { vec![UNDO_STANDS.into()] } else { what_is_verified(eco) },
         examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
     };
     if ready.is_err() && order.dry_run {
@@ -123,12 +138,13 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     run.stage.emit(Restore { safety: None, ..record.clone() });
     record.data_loss_s = loses;
     (record.created, record.updated, record.deleted, record.kept) = (Some(plan.created), Some(plan.updated), Some(plan.deleted), Some(plan.kept));
-    if let Some(note) = note {
+    if let Some(note) = look.note.clone() {
         run.stage.report(&order.id, "compare", None, Some(note), began);
     }
     run.stage.report(&order.id, "preflight", Some(ready.is_ok()), ready.as_ref().err().map(Error::to_string), looked);
-    let done = ready.and_then(|()| run.stage.go_on()).and_then(|()| run.prepare(&point).map_err(full_is_refused));
-    match done.and_then(|()| run.stop()).and_then(|()| run.decide()) {
+    let staged = ready.and_then(|()| run.stage.go_on()).and_then(|()| run.prepare(&point, &live).map_err(full_is_refused));
+    let stopped = staged.and_then(|taken| run.stop().map(|()| taken));
+    match stopped.and_then(|taken| run.look_again(&point, &taken)).and_then(|()| run.decide()) {
         Ok(()) => run.forward().map(Some),
         Err(e @ Error::RecoverFirst(_)) => Err(e),
         Err(e) => {
@@ -232,29 +248,31 @@ impl Run<'_, '_> {
     }
 
     /// Whether every command can be run, whether there is room, and how each root can change places. A look alone writes nothing.
-    fn preflight(&mut self, point: &Point, only_look: bool) -> Result<()> {
+    fn preflight(&mut self, point: &Point, live: &Live<'_>, only_look: bool) -> Result<()> {
         let root = self.eco.root.as_path();
         hooks::check(self.eco, &self.journal)?;
-        point.room(root, &self.journal)?;
+        point.room(root, &self.journal, live)?;
         if only_look {
             return Ok(());
         }
         layout::survey(root, &mut self.journal)?;
-        point.room(root, &self.journal)
+        point.room(root, &self.journal, live)
     }
 
-    /// Steps that the live tree does not notice.
-    fn prepare(&mut self, point: &Point) -> Result<()> {
+    /// Steps that the live tree does not notice. Returns what of it became part of the staged tree.
+    fn prepare(&mut self, point: &Point, live: &Live<'_>) -> Result<Vec<Taken>> {
         let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
         let journal = &self.journal;
         // Opened before anything is written: errors of late writes are reported to whoever held it open (Linux 5.8 and later).
         let trees: Vec<PathBuf> = journal.places.iter().map(|place| journal.folder_in(root, &place.path()).join("tree")).collect();
         let dirs = trees.iter().map(|tree| disk::open_dir(tree)).collect::<Result<Vec<_>>>()?;
         let (progress, stop) = (self.stage.progress, self.stage.stop);
-        let owners = self.stage.step(&id, "stage", || {
-            let done = point.stage(root, journal, progress, stop)?;
-            let note = format!("{} entries, {} KiB, each against its digest", done.entries, done.bytes >> 10);
-            Ok((done.owners, Some(note)))
+        let (owners, taken) = self.stage.step(&id, "stage", || {
+            let done = point.stage(root, journal, live, progress, stop)?;
+            let taken =
+                if done.taken.is_empty() { String::new() } else { format!("; {} unchanged files of the live tree are shared", done.taken.len()) };
+            let note = format!("{} entries, {} KiB, each against its digest{taken}", done.entries, done.bytes >> 10);
+            Ok(((done.owners, done.taken), Some(note)))
         })?;
         self.stage.tell(&owners);
         self.stage.step(&id, "flush", || {
@@ -262,7 +280,7 @@ impl Run<'_, '_> {
             Ok(((), None))
         })?;
         self.stage.step(&id, "check", || {
-            let same = point.check(root, journal, progress)?;
+            let same = point.check(root, journal, &taken, progress, stop)?;
             hooks::check_staged(eco, journal)?;
             Ok(((), Some(format!("{same} entries read back as they were captured"))))
         })?;
@@ -272,7 +290,23 @@ impl Run<'_, '_> {
             // What goes needs a place to go.
             disk::create_dirs(disk::parent(&self.journal.aside(root, &pair.path())))?;
         }
-        self.journal.enter(&self.eco.root, Phase::Staged)
+        self.journal.enter(&self.eco.root, Phase::Staged)?;
+        Ok(taken)
+    }
+
+    /// What shares its file with the live tree is looked at once more, now that nobody writes: what has changed since is replaced.
+    fn look_again(&mut self, point: &Point, taken: &[Taken]) -> Result<()> {
+        let (root, id) = (self.eco.root.as_path(), self.id());
+        let changed = taken.iter().filter(|taken| taken.is_link() && !taken.is_unchanged(root)).map(|taken| taken.path.clone());
+        let changed: BTreeSet<PathBuf> = changed.collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let (journal, stop) = (&self.journal, self.stage.stop);
+        self.stage.step(&id, "look-again", || {
+            let note = format!("{} linked files were written to before the stop, and come from the snapshot instead", changed.len());
+            point.write_again(root, journal, changed, stop).map(|()| ((), Some(note)))
+        })
     }
 
     /// Nothing was begun: what the preflight made goes, and nobody is told.
@@ -371,7 +405,12 @@ impl Run<'_, '_> {
     /// Nothing live was changed: the service runs again, what was staged goes.
     pub(super) fn abandon(&mut self, why: &Error) -> Result<()> {
         let root = self.eco.root.clone();
-        if self.journal.phase == Phase::Stopping {
+        if matches!(self.journal.phase, Phase::Stopping | Phase::Abandoned) {
+            // A guard in the start command looks for this. Where it cannot be written, no journal lets the service start as well, and
+            // all that a crash could leave behind then is what was staged.
+            if self.journal.enter(&root, Phase::Abandoned).is_err() {
+                let _ = self.journal.close(&root, false);
+            }
             let started = self.start();
             self.switch_on(false);
             if let Some(failed) = started {
@@ -562,6 +601,7 @@ impl Run<'_, '_> {
         Memory::add(&root, &record, self.stage.now())?;
         self.journal.close(&root, true)?;
         self.stage.emit(record.clone());
+        self.keep_as_snapshot();
         self.expire();
         Ok(record)
     }

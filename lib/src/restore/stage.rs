@@ -3,15 +3,19 @@
 
 use super::Ecosystem;
 use super::journal::{Journal, Place};
-use crate::archive::{Archive, Content, Extracted, Foreign, Index, extract};
-use crate::compare::{self, Aside, within};
+use super::run::Order;
+use crate::archive::{Archive, Content, Donor, Entry, Extracted, Foreign, Index, Sharing, Taken, extract};
+use crate::compare::{self, Aside, Known, within};
 use crate::disk;
-use crate::error::{Error, Result};
+use crate::error::{Error, Named, Result};
 use crate::plan::{self, Comparison};
 use crate::record::{RecordPath, Scope};
 use crate::scope::{Patterns, Walk, absorb, is_ours, walk};
 use crate::store::{Seal, Stored};
-use std::collections::BTreeSet;
+use crate::tree::{Digest, Kind};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -32,22 +36,24 @@ enum Opened {
 }
 
 impl Point {
-    /// Opens a snapshot for a rollback of these scopes.
+    /// Opens a snapshot for what is asked for.
     ///
     /// # Errors
     /// [`Error::Refused`] when it is damaged, not the one that was verified, of another ecosystem, or does not hold the scope;
     /// [`Error::Usage`] for a scope that the configuration does not know.
-    pub(super) fn open(eco: &Ecosystem, stored: Stored, scopes: &[Scope], adopt: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Point> {
+    pub(super) fn open(eco: &Ecosystem, stored: Stored, order: &Order, progress: &(dyn Fn(u64) + Sync)) -> Result<Point> {
+        let scopes = &order.scopes;
         let refuse = |why: String| Error::Refused(format!("{}: {why}", stored.path.display()));
         let damaged = |e: Error| if let Error::Archive { why, .. } = &e { refuse(why.clone()) } else { e };
         let mut wanted = Vec::new();
-        for scope in scopes {
+        for scope in scopes.iter().filter(|_| order.undoes.is_none()) {
             wanted.extend(eco.scopes.roots(scope).ok_or_else(|| {
                 let known: Vec<&str> = eco.scopes.modules().collect();
                 Error::Usage(format!("eco.toml has no {scope}; its modules are: {}", if known.is_empty() { "none".into() } else { known.join(", ") }))
             })?);
         }
-        let wanted = absorb(wanted);
+        // What the tree from before consisted of, whatever the configuration says by now.
+        let wanted = if order.undoes.is_some() { stored.snapshot.roots.iter().map(PathBuf::from).collect() } else { absorb(wanted) };
         let (opened, index) = match Archive::open(&stored.path)?.filter(|_| stored.snapshot.legacy != Some(true)) {
             Some(archive) => {
                 let (index, digest) = archive.whole().map_err(damaged)?;
@@ -66,7 +72,7 @@ impl Point {
             }
         };
         let legacy = matches!(opened, Opened::Stream(_));
-        if !legacy && !adopt && index.head.ecosystem != eco.name {
+        if !legacy && !order.adopt && index.head.ecosystem != eco.name {
             let other = index.head.ecosystem.escape_debug();
             return Err(refuse(format!("it is a snapshot of '{other}', and this is '{}': --adopt if that is meant", eco.name)));
         }
@@ -113,14 +119,29 @@ impl Point {
         top.and_then(Path::parent).is_none_or(|folder| root.join(folder).is_dir())
     }
 
-    /// Bytes, without those of holes, and entries to be staged.
-    pub(super) fn weight(&self, live: Option<&Path>) -> (u64, u64) {
-        self.weigh(&self.wanted(live))
+    /// Bytes, without those of holes, and entries to be extracted.
+    pub(super) fn weight(&self) -> (u64, u64) {
+        self.weigh(&self.wanted(None), |_| false)
     }
 
-    fn weigh(&self, wanted: &[usize]) -> (u64, u64) {
-        let bytes = wanted.iter().map(|at| self.index.entries[*at].solid_bytes()).sum();
-        (bytes, wanted.len() as u64)
+    fn weigh(&self, wanted: &[usize], shared: impl Fn(&Path) -> bool) -> (u64, u64) {
+        let written = wanted.iter().map(|at| &self.index.entries[*at]).filter(|entry| !shared(&entry.node.path));
+        (written.map(Entry::solid_bytes).sum(), wanted.len() as u64)
+    }
+
+    /// Bytes that staging has to write.
+    pub(super) fn bytes(&self, root: &Path, journal: &Journal, live: &Live<'_>) -> u64 {
+        self.weights(root, journal, live).into_iter().map(|(_, (bytes, _))| bytes).sum()
+    }
+
+    fn weights(&self, root: &Path, journal: &Journal, live: &Live<'_>) -> Vec<(PathBuf, (u64, u64))> {
+        let weigh = |(place, wanted): (&Place, Vec<usize>)| {
+            let place = root.join(place.path());
+            let shares = live.sharing_in(&place).is_some();
+            let weight = self.weigh(&wanted, |path| shares && live.has(path));
+            (place, weight)
+        };
+        self.wanted_in(root, journal).into_iter().map(weigh).collect()
     }
 
     /// What is to be staged in each place.
@@ -139,18 +160,18 @@ impl Point {
     ///
     /// # Errors
     /// [`Error::Refused`] saying how much is missing.
-    pub(super) fn room(&self, root: &Path, journal: &Journal) -> Result<()> {
-        for (place, wanted) in self.wanted_in(root, journal) {
-            if let Some(missing) = disk::room(&root.join(place.path()), self.weigh(&wanted))? {
+    pub(super) fn room(&self, root: &Path, journal: &Journal, live: &Live<'_>) -> Result<()> {
+        for (place, weight) in self.weights(root, journal, live) {
+            if let Some(missing) = disk::room(&place, weight)? {
                 return Err(Error::Refused(format!("no room to stage the tree: {missing}")));
             }
         }
         Ok(())
     }
 
-    /// How the live tree differs from the snapshot, and which of its folders hold paths that are carried over. The live tree may be
-    /// what is broken, so a part of it that cannot be read is no reason to stop: the note says so.
-    pub(super) fn compare(&self, root: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<(Comparison, Vec<RecordPath>, Option<String>)> {
+    /// Looks at the live tree beside the snapshot. The live tree may be what is broken, so a part of it that cannot be read is no reason
+    /// to stop: the note says so.
+    pub(super) fn look(&self, root: &Path, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {
         let everything = Patterns::new::<&str>(&[]).map_err(Error::Config)?;
         let (walked, mut note) = match walk(root, &self.roots, &everything) {
             Ok(walked) => (walked, None),
@@ -166,7 +187,7 @@ impl Point {
             .map(Path::to_owned)
             .collect();
         let was = compare::items_of(&self.index, &self.roots);
-        let is = match compare::items_in(root, walked, &self.index, &self.roots, None, progress) {
+        let is = match compare::items_in(root, walked, &self.index, &self.roots, known, None, progress) {
             Ok(is) => is,
             Err(e) => {
                 note = Some(format!("the live tree cannot be compared: {e}"));
@@ -174,7 +195,11 @@ impl Point {
             }
         };
         let comparison = plan::compare(&self.stored.snapshot.id, &was, &is, |path| self.aside.covers(path));
-        Ok((comparison, carried.iter().map(RecordPath::new).collect(), note))
+        let digests: HashMap<&Path, Digest> = was.iter().filter_map(|item| Some((item.node.path.as_path(), item.digest?))).collect();
+        let same = is.iter().filter(|item| item.digest.is_some() && item.digest.as_ref() == digests.get(item.node.path.as_path()));
+        let content = same.map(|item| item.node.path.clone()).collect();
+        let altered = comparison.differences.iter().map(|difference| difference.path.to_path()).collect();
+        Ok(Look { comparison, carried: carried.iter().map(RecordPath::new).collect(), note, content, altered })
     }
 
     /// Writes everything into the empty folder `into`. Each piece is checked against its digest on the way.
@@ -182,42 +207,79 @@ impl Point {
     /// # Errors
     /// [`Error::Refused`] for damage; [`Error::Path`], [`Error::Interrupted`].
     pub(super) fn extract(&self, into: &Path, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Extracted> {
-        self.extract_some(&self.wanted(None), into, progress, stop)
+        self.extract_some(&self.wanted(None), into, None, progress, stop)
     }
 
-    /// Writes the new tree, less what is carried over, each part into its place.
+    /// Writes the new tree, less what is carried over, each part into its place. What the live tree has unchanged is taken from there.
     ///
     /// # Errors
     /// As [`Point::extract`]; [`Error::Refused`] also for metadata that cannot be put back here.
-    pub(super) fn stage(&self, root: &Path, journal: &Journal, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Extracted> {
+    pub(super) fn stage(
+        &self,
+        root: &Path,
+        journal: &Journal,
+        live: &Live<'_>,
+        progress: &(dyn Fn(u64) + Sync),
+        stop: &AtomicBool,
+    ) -> Result<Extracted> {
         let mut all = Extracted::default();
+        let dir = disk::open_dir(root)?;
         for (place, wanted) in self.wanted_in(root, journal) {
             let into = journal.folder_in(root, &place.path()).join("tree");
-            let done = self.extract_some(&wanted, &into, progress, stop)?;
+            let has = |path: &Path| live.has(path);
+            let sharing = live.sharing_in(&root.join(place.path()));
+            let donor = sharing.map(|sharing| Donor { dir: dir.as_fd(), sharing, has: &has });
+            let done = self.extract_some(&wanted, &into, donor.as_ref(), progress, stop)?;
             if let Some((path, what)) = done.lost.first() {
                 return Err(Error::Refused(format!("{} cannot be put back whole: {what}; {} more", path.display(), done.lost.len() - 1)));
             }
             all.entries += done.entries;
             all.bytes += done.bytes;
             all.owners.extend(done.owners);
+            all.taken.extend(done.taken);
         }
         all.owners.sort_unstable();
         all.owners.dedup();
         Ok(all)
     }
 
-    fn extract_some(&self, wanted: &[usize], into: &Path, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Extracted> {
-        extract(self.content(), &self.index, wanted, into, progress, stop).map_err(|e| match e {
+    fn extract_some(
+        &self,
+        wanted: &[usize],
+        into: &Path,
+        donor: Option<&Donor<'_>>,
+        progress: &(dyn Fn(u64) + Sync),
+        stop: &AtomicBool,
+    ) -> Result<Extracted> {
+        extract(self.content(), &self.index, wanted, into, donor, progress, stop).map_err(|e| match e {
             Error::Archive { path, why } => Error::Refused(format!("{}: {why}", path.display())),
             other => other,
         })
     }
 
-    /// Reads what was staged back from the disk and compares it with the index, contents and metadata.
+    /// Reads what was staged back from the disk and compares it with the index, contents and metadata. What was taken from the live tree
+    /// and changed while that was done is written instead.
     ///
     /// # Errors
     /// [`Error::Refused`] naming the first path that differs.
-    pub(super) fn check(&self, root: &Path, journal: &Journal, progress: &(dyn Fn(u64) + Sync)) -> Result<u64> {
+    pub(super) fn check(&self, root: &Path, journal: &Journal, taken: &[Taken], progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<u64> {
+        let mut found = self.read_back(root, journal, progress)?;
+        let differ: HashSet<PathBuf> = found.differences.iter().map(|difference| difference.path.to_path()).collect();
+        let late: BTreeSet<PathBuf> = taken.iter().filter(|taken| differ.contains(&taken.path)).map(|taken| taken.path.clone()).collect();
+        if !late.is_empty() {
+            self.write_again(root, journal, late, stop)?;
+            found = self.read_back(root, journal, progress)?;
+        }
+        match found.differences.first() {
+            None => Ok(found.same),
+            Some(first) => {
+                let (path, what) = (&first.path.path, [vec![first.what.clone()], first.details.clone()].concat().join(" "));
+                Err(Error::Refused(format!("what was staged differs from the snapshot at {path} ({what}), and {} more", found.differences.len() - 1)))
+            }
+        }
+    }
+
+    fn read_back(&self, root: &Path, journal: &Journal, progress: &(dyn Fn(u64) + Sync)) -> Result<Comparison> {
         let mut is = Vec::new();
         for place in journal.places.iter().map(Place::path) {
             let staged = journal.folder_in(root, &place).join("tree");
@@ -227,13 +289,94 @@ impl Point {
         }
         let was = compare::items_of(&self.index, &self.roots);
         let left_out = |path: &Path| self.aside.covers(path) && self.is_carried_from(root, path);
-        let found = plan::compare("", &was, &is, left_out);
-        match found.differences.first() {
-            None => Ok(found.same),
-            Some(first) => {
-                let (path, what) = (&first.path.path, [vec![first.what.clone()], first.details.clone()].concat().join(" "));
-                Err(Error::Refused(format!("what was staged differs from the snapshot at {path} ({what}), and {} more", found.differences.len() - 1)))
+        Ok(plan::compare("", &was, &is, left_out))
+    }
+
+    /// Writes these files of the staged tree once more, from the archive, and flushes them.
+    ///
+    /// # Errors
+    /// As [`Point::extract`].
+    pub(super) fn write_again(&self, root: &Path, journal: &Journal, mut paths: BTreeSet<PathBuf>, stop: &AtomicBool) -> Result<()> {
+        // All names of one file are made together.
+        let entries = &self.index.entries;
+        let target = |entry: &Entry| if let Kind::Hardlink { target } = &entry.node.kind { Some(target.clone()) } else { None };
+        let files: BTreeSet<PathBuf> =
+            entries.iter().filter(|entry| paths.contains(&entry.node.path)).map(|entry| target(entry).unwrap_or(entry.node.path.clone())).collect();
+        paths.extend(entries.iter().filter(|entry| target(entry).is_some_and(|file| files.contains(&file))).map(|entry| entry.node.path.clone()));
+        paths.extend(files);
+        for (place, mut wanted) in self.wanted_in(root, journal) {
+            wanted.retain(|at| paths.contains(&entries[*at].node.path));
+            if wanted.is_empty() {
+                continue;
             }
+            let folder = journal.folder_in(root, &place.path());
+            let (tree, late) = (folder.join("tree"), folder.join("late"));
+            disk::private_dir(&late)?;
+            let dir = disk::open_dir(&late)?;
+            self.extract_some(&wanted, &late, None, &|_| (), stop)?;
+            for at in wanted {
+                let path = &entries[at].node.path;
+                let to = tree.join(path);
+                disk::keeping_times([disk::parent(&to)], || fs::rename(late.join(path), &to)).named("replace", &to)?;
+            }
+            disk::remove_tree(&late)?;
+            disk::sync_filesystem(dir.as_fd(), &late)?;
         }
+        Ok(())
+    }
+}
+
+/// The live tree beside the snapshot.
+pub(super) struct Look {
+    pub(super) comparison: Comparison,
+    /// Folders that hold paths that are carried over.
+    pub(super) carried: Vec<RecordPath>,
+    /// What kept it from being complete.
+    pub(super) note: Option<String>,
+    /// Files with the snapshot's content.
+    content: HashSet<PathBuf>,
+    /// Paths that differ in anything.
+    altered: HashSet<PathBuf>,
+}
+
+/// How files that have not changed get into the staged tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Staging {
+    /// Cloned where the filesystem can, written elsewhere.
+    #[default]
+    Clone,
+    /// Written, like all others.
+    Extract,
+    /// As further names of the live files: only for services that never write into a file, but always replace it.
+    Link,
+}
+
+/// What of the live tree may become part of the staged one.
+pub(super) struct Live<'a> {
+    root: &'a Path,
+    look: &'a Look,
+    staging: Staging,
+    /// Inodes that are mapped to be written: what is written there leaves no trace.
+    mapped: HashSet<u64>,
+}
+
+impl<'a> Live<'a> {
+    pub(super) fn new(root: &'a Path, look: &'a Look, staging: Staging) -> Live<'a> {
+        let mapped = if staging == Staging::Link { disk::mapped() } else { HashSet::new() };
+        Live { root, look, staging, mapped }
+    }
+
+    fn sharing_in(&self, place: &Path) -> Option<Sharing> {
+        match self.staging {
+            Staging::Extract => None,
+            Staging::Clone => disk::shares_blocks(place).then_some(Sharing::Clone),
+            Staging::Link => Some(Sharing::Link),
+        }
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        let whole = || !self.look.altered.contains(path);
+        let unmapped = || matches!(disk::stat(&self.root.join(path)), Ok(Some(stat)) if !self.mapped.contains(&disk::identity(&stat).ino));
+        self.look.content.contains(path) && (self.staging != Staging::Link || whole() && unmapped())
     }
 }

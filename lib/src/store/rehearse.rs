@@ -102,7 +102,7 @@ fn carry_out(
     if let Some(missing) = disk::room(into, (bytes, everything.len() as u64))? {
         return Err(Error::Other(format!("no room to restore it: {missing}; --scratch names another folder")));
     }
-    let lost = extract(from, index, &everything, into, progress, stop)?.lost;
+    let lost = extract(from, index, &everything, into, None, progress, stop)?.lost;
     let tops: BTreeSet<&Path> = index.entries.iter().filter_map(|entry| entry.node.path.iter().next()).map(Path::new).collect();
     let tops: Vec<PathBuf> = tops.into_iter().map(Path::to_owned).collect();
     let mut was = compare::items_of(index, &tops);

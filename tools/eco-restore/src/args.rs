@@ -2,6 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use eco::record::Scope;
+use eco::restore::Staging;
 use eco::tool::{Common, Words};
 use std::path::PathBuf;
 
@@ -35,7 +36,7 @@ pub struct Args {
     /// Put the tree from before the last rollback (or rollback ID) back
     #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["selector", "scope", "target", "recover", "abort"])]
     pub undo: Option<Option<String>>,
-    /// Finish a rollback that was interrupted, and end
+    /// Finish a rollback that was interrupted, and end; with --quiet as the guard of a start, which is left to whoever is starting
     #[arg(long, conflicts_with_all = ["selector", "scope", "target", "dry_run"])]
     pub recover: bool,
     /// Go back to the tree from before a rollback that was interrupted, and end
@@ -44,6 +45,13 @@ pub struct Args {
     /// When the new tree does not prove healthy: revert puts the tree from before back, keep leaves the new one live
     #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, default_value_t = OnFailure::Revert)]
     pub on_failure: OnFailure,
+    /// Take a file for unchanged if its inode, length and times are; otherwise it is read
+    #[arg(long)]
+    pub quick: bool,
+    /// How unchanged files get into the new tree: clone (share their blocks where the filesystem can), extract, or link (further
+    /// names of the live files: only for a service that always replaces a file and never writes into one) [default: clone]
+    #[arg(long, value_name = "HOW", default_value = "clone", hide_default_value = true, value_parser = staging)]
+    pub stage: Staging,
     /// Neither stop nor start the service
     #[arg(long)]
     pub no_control: bool,
@@ -67,5 +75,14 @@ pub enum OnFailure {
 impl Words for Args {
     fn common(&self) -> &Common {
         &self.common
+    }
+}
+
+fn staging(word: &str) -> Result<Staging, String> {
+    match word {
+        "clone" => Ok(Staging::Clone),
+        "extract" => Ok(Staging::Extract),
+        "link" => Ok(Staging::Link),
+        _ => Err("write clone, extract or link".into()),
     }
 }

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 
 fn work(args: &Args, orders: &mut Orders, tool: &mut Tool) -> anyhow::Result<Exit> {
     if args.recover {
-        return Ok(orders.recover(tool)?);
+        return Ok(if args.common.quiet { orders.guard(tool) } else { orders.recover(tool) }?);
     }
     if args.abort {
         return Ok(orders.abort(tool)?);

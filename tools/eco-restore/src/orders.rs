@@ -145,8 +145,8 @@ impl<'a> Orders<'a> {
 
     pub fn undo(&mut self, tool: &mut Tool, which: Option<&str>) -> Result<Exit> {
         let _lock = self.ready(tool)?;
-        let (id, control, dry_run) = (tool.new_id(), !self.args.no_control, self.args.dry_run);
-        let done = self.on_stage(tool, true, |eco, stage| restore::undo(eco, which, id, control, dry_run, stage))?;
+        let order = self.order(tool, Vec::new(), None);
+        let done = self.on_stage(tool, true, |eco, stage| restore::undo(eco, which, order, stage))?;
         if let Some(Restore { error: Some(why), .. }) = done {
             tool.say(&format!("the tree from before is back as it was: {why}"));
         }
@@ -160,6 +160,31 @@ impl<'a> Orders<'a> {
             return Ok(Exit::Done);
         };
         Ok(ended(tool, &restore))
+    }
+
+    /// Before the service is started, by whoever starts it: finishes what an interrupted run left, without a hand on the service. The
+    /// start may be one of a rollback that is under way; it is right then once the trees are where they belong.
+    pub fn guard(&mut self, tool: &mut Tool) -> Result<Exit> {
+        // Nobody waits for a snapshot here.
+        self.eco.store = None;
+        if restore::pending(&self.eco.root)?.is_none() {
+            return Ok(Exit::Done);
+        }
+        let _lock = match self.lock(tool) {
+            // Looked at once more: the phase that was read before may have passed.
+            Err(Error::Locked(held)) => match restore::pending(&self.eco.root)? {
+                None | Some(true) => return Ok(Exit::Done),
+                Some(false) => {
+                    return Err(Error::Locked(format!("a rollback is about to exchange the tree, the service must not start now: {held}")));
+                }
+            },
+            lock => lock?,
+        };
+        match self.on_stage(tool, false, |eco, stage| restore::recover(eco, false, stage)) {
+            // The tree from before is where it belongs, and the service may start on it.
+            Err(Error::SwappedBack(_)) => Ok(Exit::Done),
+            done => done.map(|_| Exit::Done),
+        }
     }
 
     pub fn abort(&mut self, tool: &mut Tool) -> Result<Exit> {
@@ -176,8 +201,20 @@ impl<'a> Orders<'a> {
         let mut named = BTreeSet::new();
         scopes.retain(|scope| named.insert(scope.clone()));
         let (decision, by_operator) = said.map_or((None, true), |(id, by)| (Some(id), by));
-        let Args { adopt, no_control, dry_run, on_failure, .. } = *self.args;
-        Order { id: tool.new_id(), scopes, decision, by_operator, adopt, control: !no_control, keep: on_failure == OnFailure::Keep, dry_run }
+        let Args { adopt, no_control, dry_run, quick, stage, on_failure, .. } = *self.args;
+        Order {
+            id: tool.new_id(),
+            scopes,
+            decision,
+            by_operator,
+            adopt,
+            control: !no_control,
+            keep: on_failure == OnFailure::Keep,
+            undoes: None,
+            dry_run,
+            quick,
+            staging: stage,
+        }
     }
 
     /// Takes the lock, and finishes what an interrupted run left. A dry run does neither.
@@ -239,21 +276,25 @@ impl<'a> Orders<'a> {
         let asks = asks && !self.args.yes && tool.is_human();
         let bar = tool.progress("reading and writing");
         let clock = tool.clock();
+        let host = tool.stamp(tool.now()).host;
         let tool = RefCell::new(tool);
         let lost = RefCell::new(None);
         let result = work(
             &self.eco,
             &mut Stage {
                 now: &clock,
-                emit: &mut |record| {
+                emit: &mut |stamp, record| {
                     bar.pause();
+                    let mut tool = tool.borrow_mut();
+                    let stamp = stamp.cloned().unwrap_or_else(|| tool.stamp(clock()));
+                    let notice = self.notice(&stamp, &record);
                     // A record that cannot be written must not stop a rollback half-way; it is told at the end.
-                    let notice = self.notice(&tool.borrow().stamp(clock()), &record);
-                    if let Err(e) = tool.borrow_mut().emit(record) {
+                    if let Err(e) = tool.emit_at(&stamp, record) {
                         lost.borrow_mut().get_or_insert(e);
                     }
                     self.notify(notice);
                 },
+                host,
                 confirm: &mut |plan: &Plan| {
                     if !asks {
                         return Ok(true);

@@ -1,0 +1,135 @@
+//! Ecosystems as containers have them: on a bind mount, a tmpfs or an overlay, with roots that are mount points, have some inside,
+//! come from an image's layer or are links. A rollback works on all of them, can be undone, and survives being killed.
+
+use crate::harness::{World, apart, not_shown};
+use crate::kill::{Due, KILL, sweep};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+/// How an ecosystem is mounted; false where it cannot be.
+type Lay = fn(World) -> Option<World>;
+
+/// Rolls back, undoes, and is killed at some moments, each time in an ecosystem that is laid out anew.
+fn holds(name: &str, what: &str, lay: Lay) {
+    apart(&format!("mounts::{name}"), what, || {
+        let Some(world) = lay(World::new()) else { return not_shown(what, "this cannot be mounted here") };
+        let due = Due::full(world);
+        let done = due.world.run("eco-restore").arg("latest-good").exits(0);
+        println!("{what}: by {}", done.last("plan")["strategy"]);
+        assert!(due.recovers(&"rolled back", &[0], 1..2));
+        due.undone(&"undone", &due.old);
+        due.undone(&"undone again", &due.new);
+        drop(due);
+        let due = || Due::full(lay(World::new()).expect("it was laid out before"));
+        sweep(what, KILL, 8, due, (&["latest-good"], 0), |due, at| {
+            let new = due.recovers(at, &[0], 0..2);
+            if new {
+                due.undone(at, &due.old);
+            }
+            new
+        });
+    });
+}
+
+/// The service, with this mounted at a folder of the ecosystem before it is there.
+fn with(world: World, at: &str, program: &str, words: &[&str]) -> Option<World> {
+    world.mount(program, words, &world.path(at)).then(|| world.with_service())
+}
+
+/// A folder beside the ecosystem, for what is mounted in it.
+fn volume(world: &World, name: &str) -> String {
+    let folder = world.folder().join("volumes").join(name);
+    fs::create_dir_all(&folder).unwrap();
+    folder.into_os_string().into_string().unwrap()
+}
+
+/// An overlay's words: what was there before is below, and changes go beside it.
+fn overlay(world: &World) -> [String; 3] {
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| volume(world, name));
+    ["-toverlay".into(), format!("-olowerdir={lower},upperdir={upper},workdir={work},redirect_dir=off"), "eco-test".into()]
+}
+
+#[test]
+fn an_ecosystem_on_a_bind_mount_is_rolled_back() {
+    holds("an_ecosystem_on_a_bind_mount_is_rolled_back", "an ecosystem on a bind mount", |world| {
+        let volume = volume(&world, "volume");
+        with(world, "", "mount", &["--bind", &volume])
+    });
+}
+
+#[test]
+fn an_ecosystem_on_tmpfs_is_rolled_back() {
+    holds("an_ecosystem_on_tmpfs_is_rolled_back", "an ecosystem on tmpfs", |world| with(world, "", "mount", &["-ttmpfs", "eco-test"]));
+}
+
+#[test]
+fn an_ecosystem_in_the_upper_layer_of_an_overlay_is_rolled_back() {
+    let name = "an_ecosystem_in_the_upper_layer_of_an_overlay_is_rolled_back";
+    holds(name, "an ecosystem in an overlay's upper layer", |world| {
+        let words = overlay(&world);
+        with(world, "", "mount", &words.each_ref().map(String::as_str))
+    });
+}
+
+#[test]
+fn a_root_that_is_mounted_from_the_same_filesystem_is_rolled_back() {
+    holds("a_root_that_is_mounted_from_the_same_filesystem_is_rolled_back", "a root that is a bind mount", |world| {
+        let volume = volume(&world, "volume");
+        with(world, "data", "mount", &["--bind", &volume])
+    });
+}
+
+#[test]
+fn a_root_that_is_a_tmpfs_is_rolled_back() {
+    holds("a_root_that_is_a_tmpfs_is_rolled_back", "a root that is a tmpfs", |world| with(world, "data", "mount", &["-ttmpfs", "eco-test"]));
+}
+
+#[test]
+fn a_root_that_is_a_filesystem_on_a_device_is_rolled_back() {
+    holds("a_root_that_is_a_filesystem_on_a_device_is_rolled_back", "a root that is a filesystem on a device", |world| {
+        let image = format!("{}/image", volume(&world, "device"));
+        world.shell(&format!("PATH=$PATH:/usr/sbin:/sbin; truncate -s 64M {image}; mkfs.ext4 -q {image} || :"));
+        with(world, "data", "mount", &["-oloop", &image])
+    });
+}
+
+#[test]
+fn a_root_with_a_mount_inside_is_rolled_back() {
+    let name = "a_root_with_a_mount_inside_is_rolled_back";
+    holds(name, "a root with a mount inside", |world| with(world, "data/recommend", "mount", &["-ttmpfs", "eco-test"]));
+}
+
+#[test]
+fn a_root_with_a_preserved_mount_inside_is_rolled_back_around_it() {
+    let name = "a_root_with_a_preserved_mount_inside_is_rolled_back_around_it";
+    holds(name, "a root with a preserved mount inside", |world| with(world, "data/metrics", "mount", &["-ttmpfs", "eco-test"]));
+}
+
+#[test]
+fn roots_that_come_from_a_lower_layer_are_rolled_back() {
+    holds("roots_that_come_from_a_lower_layer_are_rolled_back", "roots in an overlay's lower layer", |world| {
+        let (words, world) = (overlay(&world), world.with_service());
+        world.kill();
+        world.shell("rm run/*; cp -a . ../volumes/lower; rm -r ./*");
+        world.mount("mount", &words, &world.root()).then(|| world.start())?;
+        Some(world)
+    });
+}
+
+#[test]
+fn an_ecosystem_on_a_filesystem_that_cannot_exchange_is_rolled_back() {
+    let name = "an_ecosystem_on_a_filesystem_that_cannot_exchange_is_rolled_back";
+    holds(name, "a filesystem that cannot exchange", |world| {
+        let volume = volume(&world, "volume");
+        with(world, "", "bindfs", &["-ononempty", &volume])
+    });
+}
+
+#[test]
+fn a_root_that_is_a_link_to_a_generation_is_rolled_back() {
+    holds("a_root_that_is_a_link_to_a_generation_is_rolled_back", "a root that is a link to a generation", |world| {
+        fs::create_dir_all(world.path("releases/7/data")).unwrap();
+        symlink("releases/7/data", world.path("data")).unwrap();
+        Some(world.with_service())
+    });
+}
