@@ -17,6 +17,7 @@ mod reference_readers;
 mod safety;
 mod shape;
 mod swaps;
+mod systemd;
 mod tool_ctl;
 mod tool_decide;
 mod tool_health;

@@ -341,3 +341,35 @@ fn a_dash_copies_the_stream_before_anything_is_done() {
     assert!(stdout.starts_with(line), "byte for byte: {stdout}");
     assert_eq!((stdout.lines().count(), done.status.code()), (2, Some(1)));
 }
+
+#[test]
+fn a_stop_returns_at_once_when_the_process_is_gone_and_where_processes_cannot_be_held_as_well() {
+    let world = World::usual();
+    let log = world.root().join("trace");
+    for fault in ["", "ENOSYS", "EPERM", "EMFILE"] {
+        world.start();
+        let ctl = env!("CARGO_BIN_EXE_eco-ctl");
+        let inject = format!("inject=pidfd_open:error={fault}");
+        let mut words = vec!["-f", "-o", log.to_str().unwrap(), "-e", "trace=pidfd_open,pidfd_send_signal,kill", ctl, "stop"];
+        if !fault.is_empty() {
+            words.splice(5..5, ["-e", &inject]);
+        }
+        let stopped = world.run(world.command("strace", &words)).exits(0);
+        assert_eq!((&stopped["ok"], &stopped["note"]), (&Value::Bool(true), &Value::Null), "{fault}: {stopped}");
+        assert!(fs::read_to_string(&log).unwrap().contains("pidfd_open("), "{fault}");
+    }
+}
+
+#[test]
+fn a_service_of_many_processes_takes_few_descriptors() {
+    let world = World::usual();
+    world.file("eco.toml", "[control]\nstart = [\"./start\"]\npidfile = \"svc.pid\"\ngrace = \"10s\"\n");
+    world.file("many", "#!/bin/sh\ni=0; while [ $i -lt 400 ]; do sleep 1000 & i=$((i + 1)); done\necho $$ >svc.new; mv svc.new svc.pid\nwait\n");
+    world.file("start", "#!/bin/sh\nsetsid ./many >/dev/null 2>&1 </dev/null &\nwhile [ ! -e svc.pid ]; do sleep 0.01; done\n");
+    world.ctl(&["start"]).exits(0);
+    let line = format!("ulimit -n 80; exec {} stop", env!("CARGO_BIN_EXE_eco-ctl"));
+    let began = Instant::now();
+    let stopped = world.run(world.command("sh", &["-c", &line])).exits(0);
+    assert_eq!((&stopped["ok"], &stopped["note"]), (&Value::Bool(true), &Value::String("ended with TERM".into())), "{stopped}");
+    assert!(began.elapsed() < Duration::from_secs(8), "all of them at once, not one after the other");
+}

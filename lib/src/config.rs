@@ -207,7 +207,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.hooks = Hooks { before, after, timeout: hook_timeout };
         config.scopes = scopes;
         config.units = units;
-        config.control = parsed.control;
+        config.control = parsed.control.complete();
         config.probes = parsed.probe;
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);

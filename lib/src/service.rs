@@ -7,8 +7,11 @@
 mod command;
 mod notify;
 pub mod outcome;
+mod pidfd;
 mod process;
 mod quiesce;
+mod systemd;
+mod watch;
 
 use command::Output;
 pub use command::{Ended, Ran};
@@ -19,14 +22,13 @@ pub use quiesce::{HOOK_DEADLINE, Hooks, Quiesce};
 use crate::error::{Error, Result};
 use crate::record::Scope;
 use crate::time::Span;
-use process::Stat;
-use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// How long a command may take where the configuration does not say.
 pub const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
@@ -34,6 +36,9 @@ pub const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 pub const GRACE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a process is gone.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// systemd answers at once, or is itself in trouble.
+const ASK_SYSTEMD: Duration = Duration::from_secs(5);
 
 /// A command as an argument vector; never a shell string.
 pub type Argv = Vec<String>;
@@ -48,6 +53,8 @@ pub struct Control {
     pub start: Argv,
     /// Holds the process id; relative to the ecosystem's root.
     pub pidfile: Option<PathBuf>,
+    /// The systemd unit that the service is; in place of the two others.
+    pub unit: Option<String>,
     /// Recognises the process where there is no pid file.
     pub process: Option<ProcessMatch>,
     /// How long the service may take to end by itself before TERM, and again before KILL.
@@ -105,11 +112,31 @@ pub struct Units {
 }
 
 impl Control {
+    /// The same with the commands that follow from `unit`, where it has none of its own.
+    pub fn complete(mut self) -> Control {
+        if let Some(unit) = &self.unit {
+            for (verb, argv) in [("stop", &mut self.stop), ("start", &mut self.start)] {
+                if argv.is_empty() {
+                    *argv = ["systemctl", verb, "--", unit].map(String::from).to_vec();
+                }
+            }
+        }
+        self
+    }
+
     /// Whether the service can be told apart by these rules.
     ///
     /// # Errors
     /// A sentence about the rule that would match nothing, or anything.
     pub fn check(&self) -> Result<(), String> {
+        if let Some(unit) = &self.unit {
+            if unit.is_empty() || unit.starts_with('-') || unit.contains(|c: char| c == '/' || c == '*' || c.is_whitespace() || c.is_control()) {
+                return Err(format!("unit '{}' is no unit's name, such as shop.service", unit.escape_debug()));
+            }
+            if self.pidfile.is_some() || self.process.is_some() {
+                return Err("a unit knows its processes: leave pidfile and process out".into());
+            }
+        }
         if let Some(rule) = &self.process {
             if rule.exe.is_empty() {
                 return Err("process needs an exe: the program's path or its file name".into());
@@ -253,9 +280,9 @@ impl Service {
         &self.root
     }
 
-    /// Whether there is a pid file or a process rule to find the service by.
+    /// Whether there is a unit, a pid file or a process rule to find the service by.
     pub fn can_find(&self) -> bool {
-        self.control.pidfile.is_some() || self.control.process.is_some()
+        self.control.pidfile.is_some() || self.control.process.is_some() || self.control.unit.is_some()
     }
 
     /// Whether there is any way to stop it.
@@ -319,6 +346,9 @@ impl Service {
 
     /// Whether the service runs now.
     pub fn find(&self) -> State {
+        if let Some(unit) = &self.control.unit {
+            return systemd::state(unit, &self.ask(&systemd::question(unit), ASK_SYSTEMD));
+        }
         let rule = self.control.process.as_ref();
         let by_file = self.control.pidfile.as_ref().map(|path| process::by_pidfile(&self.root.join(path), rule));
         match (by_file, rule) {
@@ -330,7 +360,7 @@ impl Service {
             },
             (Some(other), None) => other,
             (None, Some(rule)) => process::by_rule(rule),
-            (None, None) => State::Unknown("[control] has no pidfile and no process to find the service by".into()),
+            (None, None) => State::Unknown("[control] has no pidfile, no process and no unit to find the service by".into()),
         }
     }
 
@@ -355,14 +385,15 @@ impl Service {
         let began = Instant::now();
         let grace = self.control.grace.map_or(GRACE, |span| span.0);
         let before = self.find();
-        let mut watch = Watch::new(&before);
+        // A unit says itself who belongs to it, and whether it is empty.
+        let mut watch = Watch::new(&before, self.control.unit.as_ref().map(|_| self));
         let mut notes = Vec::new();
         if let State::Stopped(Some(why)) = &before {
             notes.push(why.clone());
         }
         let ran = (!self.control.stop.is_empty()).then(|| {
             // Where the process can be watched, its grace is also the command's: what hangs there will not stop it any more.
-            let limit = if watch.processes.is_empty() { grace.max(self.timeout()) } else { grace };
+            let limit = if watch.is_empty() { grace.max(self.timeout()) } else { grace };
             self.run(&self.control.stop, env, limit)
         });
         let failed = ran.as_ref().and_then(Ran::why);
@@ -392,6 +423,8 @@ impl Service {
                 let pid = again.first().map_or(0, |process| process.pid);
                 ended(Proof::Failed(format!("it runs again as process {pid}: something restarts it")), notes)
             }
+            // Its processes are gone, but nobody says whether its group is empty.
+            State::Unknown(why) if self.control.unit.is_some() => ended(Proof::NotProven(why), notes),
             _ => ended(Proof::Proven, notes),
         }
     }
@@ -464,129 +497,6 @@ impl Service {
             return Err(Error::Usage(format!("{section} has no '{word}' command in eco.toml")));
         }
         Ok(argv.iter().map(|argument| argument.replace("{id}", id)).collect())
-    }
-}
-
-/// What must be gone before a stop is proven.
-struct Watch {
-    /// Still to be gone.
-    processes: Vec<Process>,
-    /// Everything that was ever watched.
-    seen: BTreeSet<Process>,
-    /// Process groups that hold nothing but the service.
-    groups: Vec<u32>,
-    /// Children outside those groups: not ours to end, but worth naming.
-    apart: Vec<Process>,
-    /// Whether the service is something that we run under.
-    above_us: bool,
-}
-
-impl Watch {
-    fn new(state: &State) -> Watch {
-        let found = if let State::Running(found) = state { found.clone() } else { Vec::new() };
-        let table: Vec<Stat> = if found.is_empty() {
-            Vec::new()
-        } else {
-            // Where processes cannot be listed, those that were found still can be looked at.
-            process::all().unwrap_or_else(|_| found.iter().filter_map(|process| process::look(process.pid)).collect())
-        };
-        let ours = process::our_line();
-        let family = process::with_descendants(&found, &table);
-        let is_found = |pid: u32| found.iter().any(|process| process.pid == pid);
-        let mut groups: Vec<u32> = table.iter().filter(|stat| is_found(stat.process.pid)).map(|stat| stat.group).filter(|group| *group > 1).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        // A script may have started an editor in the same group: then only the service's own processes are signalled.
-        groups.retain(|group| {
-            let mut members = table.iter().filter(|stat| stat.group == *group && !stat.ended).map(|stat| stat.process.pid);
-            let alone = is_found(*group) || members.clone().all(|pid| family.contains(&pid));
-            alone && !members.any(|pid| ours.contains(&pid))
-        });
-        let in_group = |stat: &&Stat| groups.contains(&stat.group) || is_found(stat.process.pid);
-        let alive = || table.iter().filter(|stat| !stat.ended);
-        let processes: Vec<Process> = alive().filter(in_group).map(|stat| stat.process).collect();
-        let apart = alive().filter(|stat| family.contains(&stat.process.pid) && !in_group(stat)).map(|stat| stat.process).collect();
-        Watch {
-            seen: processes.iter().copied().collect(),
-            processes,
-            groups,
-            apart,
-            above_us: found.iter().any(|process| ours.contains(&process.pid)),
-        }
-    }
-
-    /// Waits until nothing is left, and helps where a grace is over.
-    fn see_out(&mut self, began: Instant, grace: Duration, asked: bool, notes: &mut Vec<String>) -> std::result::Result<(), String> {
-        if asked && self.gone_by(began + grace) {
-            return Ok(());
-        }
-        if self.above_us {
-            return Err("it is still there, and this program runs under it, so it is not ended by force".into());
-        }
-        for (signal, name) in [(Signal::TERM, "TERM"), (Signal::KILL, "KILL")] {
-            if self.processes.is_empty() {
-                return Ok(());
-            }
-            notes.push(match (asked, signal == Signal::TERM) {
-                (false, true) => "ended with TERM".into(),
-                _ => format!("it did not end within {}, so it got {name}", Span(grace)),
-            });
-            self.signal(signal);
-            // KILL needs no consent, only the kernel's time.
-            if self.gone_by(Instant::now() + if signal == Signal::KILL { grace.max(Duration::from_secs(5)) } else { grace }) {
-                return Ok(());
-            }
-        }
-        let pids: Vec<String> = self.processes.iter().map(|process| process.pid.to_string()).collect();
-        Err(format!("process {} is still there after KILL", pids.join(", ")))
-    }
-
-    fn gone_by(&mut self, limit: Instant) -> bool {
-        loop {
-            self.processes.retain(|process| process.is_alive());
-            if self.processes.is_empty() {
-                // Somebody may have been forked since the list was made.
-                self.look_again();
-            }
-            if self.processes.is_empty() {
-                return true;
-            }
-            if Instant::now() >= limit {
-                return false;
-            }
-            thread::sleep(LOOK_EVERY);
-        }
-    }
-
-    fn look_again(&mut self) {
-        if self.groups.is_empty() {
-            return;
-        }
-        let members = process::all().unwrap_or_default().into_iter().filter(|stat| !stat.ended && self.groups.contains(&stat.group));
-        self.processes = members.map(|stat| stat.process).collect();
-        self.seen.extend(&self.processes);
-    }
-
-    fn signal(&self, signal: Signal) {
-        // Looked at again right before: a number, of a process or of a group, may be somebody else's by now.
-        let alive = self.processes.iter().filter_map(|process| process::look(process.pid).filter(|stat| stat.process == *process));
-        let (grouped, single): (Vec<Stat>, Vec<Stat>) = alive.partition(|stat| self.groups.contains(&stat.group));
-        let groups: BTreeSet<u32> = grouped.iter().map(|stat| stat.group).collect();
-        // One that ends just now is what we want; one that we may not signal shows in the proof. A stopped process hears TERM
-        // only when it goes on.
-        for signal in [signal, Signal::CONT] {
-            for group in groups.iter().filter_map(|group| i32::try_from(*group).ok().and_then(Pid::from_raw)) {
-                let _ = rustix::process::kill_process_group(group, signal);
-            }
-            for pid in single.iter().filter_map(|stat| stat.process.number()) {
-                let _ = rustix::process::kill_process(pid, signal);
-            }
-        }
-    }
-
-    fn left_behind(&self) -> Option<String> {
-        let left: Vec<String> = self.apart.iter().filter(|process| process.is_alive()).map(|process| process.pid.to_string()).collect();
-        (!left.is_empty()).then(|| format!("process {}, started by it in a group of its own, still runs", left.join(", ")))
     }
 }
 

@@ -148,11 +148,14 @@ impl Text<'_> {
         if let Some(pidfile) = &control.pidfile {
             self.line("pidfile", self.root.join(pidfile).display().to_string());
         }
+        if let Some(unit) = &control.unit {
+            self.line("unit", format!("{unit}: the processes in its control group"));
+        }
         if let Some(rule) = &control.process {
             self.line("process", format!("{} with arguments matching {}", rule.exe, list(&rule.args)));
         }
-        if control.pidfile.is_none() && control.process.is_none() {
-            self.line("proof", "none: without a pidfile or process a stop cannot be proven");
+        if !config.service().can_find() {
+            self.line("proof", "none: without a pidfile, process or unit a stop cannot be proven");
         }
         let grace = control.grace.unwrap_or(Span(GRACE));
         self.line("grace", format!("{grace}, then TERM, {grace}, then KILL; commands have {}", control.timeout.unwrap_or(Span(COMMAND_DEADLINE))));
@@ -171,7 +174,7 @@ impl Text<'_> {
         }
         if config.probes.is_empty() {
             self.section("[probe]");
-            self.line("asks", if control.pidfile.is_some() || control.process.is_some() { "process: nothing else is configured" } else { "nothing" });
+            self.line("asks", if config.service().can_find() { "process: nothing else is configured" } else { "nothing" });
         }
         self.section("verify");
         if config.verify.command.is_empty() {

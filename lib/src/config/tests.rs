@@ -244,7 +244,7 @@ fn a_description_names_what_is_not_there() {
     let (text, verdict) = config.describe();
     assert_eq!(verdict, Verdict::No);
     assert!(text.contains(&format!("stop       {}/bin/stop (not there) \"now\"\n", folder.display())), "{text}");
-    assert!(text.contains("command    true (from PATH)\n") && text.contains("none: without a pidfile or process"), "{text}");
+    assert!(text.contains("command    true (from PATH)\n") && text.contains("none: without a pidfile, process or unit"), "{text}");
     fs::create_dir(folder.join("bin")).unwrap();
     fs::write(folder.join("bin/stop"), "").unwrap();
     assert_eq!(config.describe().1, Verdict::Yes);

@@ -1,7 +1,7 @@
 //! One command of `eco.toml`: started in the ecosystem's root, given a deadline, and ended with its process group if it
 //! misses it.
 
-use super::millis;
+use super::{millis, pidfd};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::ffi::OsStr;
 use std::fs;
@@ -205,11 +205,12 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
 /// Waits until the deadline; then ends the group of the command. `None`: it had to be ended.
 fn wait(child: &mut Child, began: Instant, deadline: Duration, patience: Duration) -> io::Result<Option<std::process::ExitStatus>> {
     let mut pause = Duration::from_millis(1);
+    let held = pidfd::Child::new(Pid::from_child(child));
     while began.elapsed() < deadline {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        thread::sleep(pause.min(deadline.saturating_sub(began.elapsed())));
+        held.wait(deadline.saturating_sub(began.elapsed()), pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     }
     if let Some(status) = child.try_wait()? {

@@ -260,6 +260,12 @@ pub(super) fn holders(roots: &[PathBuf]) -> Vec<Holder> {
     held.into_iter().collect()
 }
 
+/// The same number at another time.
+#[cfg(test)]
+pub(super) fn other_time(process: Process) -> Process {
+    Process { began: process.began + 1, ..process }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,7 +288,6 @@ mod tests {
     fn we_are_alive_and_have_a_line_of_ancestors() {
         let own = look(std::process::id()).unwrap();
         assert!(own.process.is_alive() && our_line().len() > 1);
-        let other = Process { began: own.process.began + 1, ..own.process };
-        assert!(!other.is_alive(), "the same number at another time is another process");
+        assert!(!other_time(own.process).is_alive(), "the same number at another time is another process");
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use rustix::process::{Pid, Signal};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -39,7 +40,9 @@ impl World {
     fn spawn(&mut self, argv: &[&str]) -> u32 {
         let mut command = Command::new(argv[0]);
         command.args(&argv[1..]).current_dir(self.root()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        self.children.push(command.spawn().unwrap());
+        // A thread that starts a program right now may hold a copy of the descriptor that wrote this one.
+        let started = (0..100).find_map(|_| command.spawn().inspect_err(|_| thread::sleep(Duration::from_millis(5))).ok());
+        self.children.push(started.expect("it can be started"));
         self.children.last().unwrap().id()
     }
 
@@ -361,4 +364,29 @@ fn whoever_holds_a_file_below_a_root_is_named() {
     assert!(found.iter().any(|holder| (holder.pid, holder.name.as_str()) == (pid, "tail") && holder.path.ends_with("data/sub/x.log")), "{found:?}");
     assert!(found.iter().all(|holder| holder.pid != std::process::id()), "what we hold ourselves is no news");
     assert!(holders("config").is_empty());
+}
+
+#[test]
+fn a_process_is_held_by_more_than_its_number() {
+    let mut world = World::new();
+    let pid = world.spawn(&["sleep", "30"]);
+    let process = process::look(pid).unwrap().process;
+    let held = pidfd::Held::new(process).unwrap();
+    assert!(held.is_alive());
+    let began = Instant::now();
+    pidfd::wait(std::slice::from_ref(&held), Duration::from_millis(30));
+    assert!(held.is_alive() && began.elapsed() >= Duration::from_millis(5), "nothing has ended");
+    held.signal(Signal::TERM);
+    world.until(|_| !held.is_alive());
+    let began = Instant::now();
+    pidfd::wait(std::slice::from_ref(&held), Duration::from_secs(60));
+    assert!(began.elapsed() < Duration::from_secs(30), "what has ended is not waited for");
+    assert!(pidfd::Held::new(process).is_none(), "a zombie is not taken hold of");
+}
+
+#[test]
+fn a_number_that_now_belongs_to_another_process_is_not_taken_for_it() {
+    let own = process::look(std::process::id()).unwrap().process;
+    assert!(pidfd::Held::new(own).is_some());
+    assert!(pidfd::Held::new(process::other_time(own)).is_none());
 }
