@@ -102,7 +102,9 @@ fn look(world: &World, root: &str) -> Tree {
 /// All that no rollback of these roots may touch: the other roots, what is in none, the store, and whatever else is in the world.
 fn outside(world: &World, scope: &[&str]) -> Tree {
     let roots: Vec<String> = scope.iter().map(|root| format!("shop/{root}")).collect();
-    let moving = ["trace", "volumes", "shop/releases", "shop/.eco", "shop/run", "shop/fail"].into_iter().chain(roots.iter().map(String::as_str));
+    let moving = ["trace", "volumes", "shop-store/shop-safety", "shop/releases", "shop/.eco", "shop/run", "shop/fail"]
+        .into_iter()
+        .chain(roots.iter().map(String::as_str));
     Tree::of(&world.folder()).without(&moving.collect::<Vec<_>>()).but_for_times_of_folders()
 }
 
@@ -293,18 +295,22 @@ fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
         due
     };
     sweep("undo", KILL, 12, done, (&["--undo"], 0), |due, at| {
-        let new = due.recovers(at, &[0], 1..2);
+        let new = due.recovers(at, &[0], 1..3);
         // Either way there is a tree on the other side, and it can be had.
         due.undone(at, if new { &due.old } else { &due.new });
         new
     });
 }
 
-/// Killed between the exchange of the first root and that of the second.
+/// Killed when two of the four roots have changed places.
 fn half_way() -> Due {
+    let whole = Due::new();
+    assert_eq!(traced(&whole.world, &["latest-good"], None), 0);
+    let log = fs::read_to_string(whole.world.folder().join("trace")).unwrap();
+    let renames = log.lines().filter(|line| line.starts_with("renameat2("));
+    let third = renames.zip(1..).filter(|(line, _)| line.contains("/tree/") && line.contains("RENAME_EXCHANGE")).nth(2).unwrap().1;
     let due = Due::new();
-    let trials = 4;
-    traced(&due.world, &["latest-good"], Some((KILL, &Moment { call: "renameat2".into(), n: trials + 2 })));
+    traced(&due.world, &["latest-good"], Some((KILL, &Moment { call: "renameat2".into(), n: third })));
     assert!(due.roots() != due.old && due.roots() != due.new, "the roots were to be a mixture here");
     due
 }
@@ -330,6 +336,41 @@ fn hazard_18_an_abort_that_is_killed_anywhere_is_recovered() {
         }
         new
     });
+}
+
+#[test]
+fn the_tree_from_before_can_be_had_whenever_its_snapshot_is_killed() {
+    if !can_trace() {
+        return;
+    }
+    let whole = Due::new();
+    assert_eq!(traced(&whole.world, &["latest-good"], None), 0);
+    let log = fs::read_to_string(whole.world.folder().join("trace")).unwrap();
+    let noted = log.lines().filter(|line| line.contains('(')).position(|line| line.starts_with("rename(") && line.contains("/undo\"")).unwrap();
+    let points = chosen(moments(&whole.world).split_off(noted + 1), KILL, 20);
+    let mut trees = 0;
+    for at in &points {
+        let due = Due::new();
+        traced(&due.world, &["latest-good"], Some((KILL, at)));
+        let trash = || {
+            due.world
+                .tree(".eco")
+                .names()
+                .into_iter()
+                .chain(Tree::of(&due.world.store()).names())
+                .filter(|name| name.to_string_lossy().contains("trash") || name.to_string_lossy().ends_with(".tmp"))
+                .collect::<Vec<_>>()
+        };
+        assert!(due.recovers(at, &[0], 1..2), "{at:?}");
+        trees += usize::from(due.world.tree(".eco").names().iter().any(|name| name.ends_with("tree")));
+        due.world.run("eco-restore").arg("--undo").exits(0);
+        assert!(due.roots() == due.old, "{at:?}: what was before cannot be had back");
+        due.kept(at);
+        due.world.run("eco-restore").arg("latest-good").exits(0);
+        assert_eq!(trash(), [""; 0].map(std::path::PathBuf::from), "{at:?}: a later run tidies up");
+    }
+    println!("safety: {} of {} moments left the tree", trees, points.len());
+    assert!(0 < trees && trees < points.len());
 }
 
 /// Without any recovery: the trees agree, and the service runs.

@@ -87,7 +87,7 @@ fn hazard_07_a_full_rollback_puts_everything_back_and_keeps_what_is_preserved() 
         assert!(restore[count].as_u64().unwrap() > 0, "{count}: {restore}");
     }
     let steps: Vec<String> = done.all("step").iter().map(|step| step["step"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(steps, ["preflight", "stage", "flush", "check", "stop", "swap", "carry", "start", "health", "process", "selftest"]);
+    assert_eq!(steps, ["preflight", "stage", "flush", "check", "stop", "swap", "carry", "start", "health", "process", "selftest", "safety"]);
     assert!(done.all("step").iter().all(|step| step["ok"] == true), "{done}");
     assert!(world.pid().is_some() && world.pid() != pid, "the service runs, and is another process");
     tidy(&world, 1);
@@ -355,7 +355,7 @@ fn an_undo_brings_the_tree_from_before_back_and_can_be_undone() {
     assert_eq!(again["undoes"], undone["id"]);
     was[0].same_as(&world.tree("config"));
     grown.same_as(&world.tree("data"));
-    tidy(&world, 1);
+    tidy(&world, 3);
 }
 
 #[test]

@@ -9,12 +9,13 @@ use crate::error::{Error, Named, Result, nearest};
 use crate::health::Probe;
 use crate::restore::{self, Verify};
 use crate::scope::{CaptureRules, Scopes, SqliteMode};
-use crate::service::{Argv, Control, Hooks, Service, UnitCommands, UnitKind, Units};
+use crate::service::{Argv, Control, Hooks, Notify, Service, UnitCommands, UnitKind, Units};
 use crate::time::Span;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -51,6 +52,10 @@ pub struct Config {
     pub verify: Verify,
     /// How long the state from before a rollback is kept.
     pub keep_safety: Span,
+    /// How people are told.
+    pub notify: Option<Notify>,
+    /// Where programs without a slash in their name are looked for.
+    pub path: Option<OsString>,
 }
 
 impl Config {
@@ -59,6 +64,7 @@ impl Config {
         restore::Ecosystem {
             name: self.name.clone(),
             root: self.root.clone(),
+            store: self.store.clone(),
             scopes: self.scopes.clone(),
             rules: self.capture.clone(),
             service: self.service(),
@@ -70,7 +76,7 @@ impl Config {
 
     /// The running service.
     pub fn service(&self) -> Service {
-        Service::new(&self.root, &self.control, &self.units)
+        Service::new(&self.root, &self.control, &self.units).with_path(self.path.clone())
     }
 
     /// The store, or the sentence that says how to name one.
@@ -88,6 +94,8 @@ pub struct Overrides {
     pub store: Option<PathBuf>,
     /// The home folder, for `~/`.
     pub home: Option<PathBuf>,
+    /// Where programs without a slash in their name are looked for.
+    pub path: Option<OsString>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +122,7 @@ struct File {
     verify: Verify,
     #[serde(default)]
     retention: Retention,
+    notify: Option<Notify>,
 }
 
 #[derive(Default, Deserialize)]
@@ -202,6 +211,8 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.probes = parsed.probe;
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
+        config.notify = parsed.notify;
+        config.path = overrides.path.clone();
     })
 }
 
@@ -247,10 +258,15 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         probes: Vec::new(),
         verify: Verify::default(),
         keep_safety: KEEP_SAFETY,
+        notify: None,
+        path: None,
     };
     fill(&mut config);
     config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;
     config.control.check().map_err(|why| Error::Config(format!("[control]: {why}")))?;
+    if config.notify.as_ref().is_some_and(|notify| notify.command.is_empty()) {
+        return Err(Error::Config("[notify] needs a command".into()));
+    }
     config.verify.limits.check().map_err(|why| Error::Config(format!("[verify.limits]: {why}")))?;
     if let Some(store) = &config.store
         && let Some(inside) = config.scopes.full().iter().find(|r| store.starts_with(config.root.join(r)))

@@ -11,11 +11,13 @@ mod health;
 mod incident;
 mod learn;
 mod markdown;
+mod notice;
 mod rollback;
 mod save;
 mod timeline;
 pub(crate) mod words;
 
+pub use notice::notice;
 pub use save::{Destination, destination};
 
 use crate::record::{Record, Stamp};

@@ -11,9 +11,11 @@
 //! | `memory` | decisions that were carried out, one JSON line each |
 //! | `ID/tree` | what is staged; after the exchange, the tree from before |
 //! | `ID/undo` | the journal of the finished transaction, for undoing it |
+//! | `ID/trash` | a tree from before that nobody needs any more, on its way out |
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_entry;
+mod hooks;
 mod journal;
 mod layout;
 mod prove;
@@ -25,7 +27,7 @@ mod swap;
 mod target;
 mod undo;
 
-pub use journal::{Memory, refuse_while_pending};
+pub use journal::{Memory, pending, refuse_while_pending};
 pub use recover::{abort, recover};
 pub use run::{Order, order_by_command, restore};
 pub use stage::Staging;
@@ -36,7 +38,7 @@ use crate::archive::OwnerChange;
 use crate::disk::{self, Lock};
 use crate::error::{Error, Result};
 use crate::health::{Limits, Probe};
-use crate::record::{Plan, Record, Step};
+use crate::record::{Plan, Record, Stamp, Step};
 use crate::scope::{CaptureRules, OURS, Scopes};
 use crate::service::{Argv, Service};
 use crate::time::{Span, Timestamp};
@@ -64,6 +66,8 @@ pub struct Ecosystem {
     pub name: String,
     /// Its root folder, absolute.
     pub root: PathBuf,
+    /// Where a safety snapshot of the tree from before goes.
+    pub store: Option<PathBuf>,
     /// Which paths belong to which scope.
     pub scopes: Scopes,
     /// What is excluded and preserved today.
@@ -99,8 +103,10 @@ impl Ecosystem {
 pub struct Stage<'a> {
     /// Asks the clock.
     pub now: &'a dyn Fn() -> Timestamp,
-    /// Takes a record. It must not fail: a reader that has gone changes nothing about the work.
-    pub emit: &'a mut dyn FnMut(Record),
+    /// Takes a record, with a stamp where it has one of its own. It must not fail: a reader that has gone changes nothing about the work.
+    pub emit: &'a mut dyn FnMut(Option<&Stamp>, Record),
+    /// This machine.
+    pub host: Option<String>,
     /// Shows the plan and asks; false ends the run before anything was changed.
     pub confirm: &'a mut dyn FnMut(&Plan) -> Result<bool>,
     /// Is told bytes read and written.
@@ -117,7 +123,7 @@ impl Stage<'_> {
     }
 
     fn emit(&mut self, record: impl Into<Record>) {
-        (self.emit)(record.into());
+        (self.emit)(None, record.into());
     }
 
     fn tell(&self, owners: &[OwnerChange]) {

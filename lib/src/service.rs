@@ -5,12 +5,14 @@
 //! service alone; never anything that merely contains a word.
 
 mod command;
+mod notify;
 pub mod outcome;
 mod process;
 mod quiesce;
 
 use command::Output;
 pub use command::{Ended, Ran};
+pub use notify::{NOTIFY_DEADLINE, Notice, Notifier, Notify, Occasion};
 pub use process::{Holder, Process};
 pub use quiesce::{HOOK_DEADLINE, Hooks, Quiesce};
 
@@ -21,6 +23,7 @@ use process::Stat;
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,6 +52,8 @@ pub struct Control {
     pub process: Option<ProcessMatch>,
     /// How long the service may take to end by itself before TERM, and again before KILL.
     pub grace: Option<Span>,
+    /// How long every other command may take before its process group is ended.
+    pub timeout: Option<Span>,
 }
 
 /// Recognises a process by what it runs, exactly.
@@ -229,12 +234,18 @@ pub struct Service {
     root: PathBuf,
     control: Control,
     units: Units,
+    path: Option<OsString>,
 }
 
 impl Service {
     /// The service in `root` (absolute).
     pub fn new(root: &Path, control: &Control, units: &Units) -> Service {
-        Service { root: root.to_owned(), control: control.clone(), units: units.clone() }
+        Service { root: root.to_owned(), control: control.clone(), units: units.clone(), path: None }
+    }
+
+    /// The same, knowing where programs without a slash in their name are looked for: `$PATH`.
+    pub fn with_path(self, path: Option<OsString>) -> Service {
+        Service { path, ..self }
     }
 
     /// The ecosystem's root.
@@ -257,15 +268,53 @@ impl Service {
         !self.control.start.is_empty()
     }
 
+    /// The command that stops it; empty if there is none.
+    pub fn stop_command(&self) -> &Argv {
+        &self.control.stop
+    }
+
+    /// The command that starts it; empty if there is none.
+    pub fn start_command(&self) -> &Argv {
+        &self.control.start
+    }
+
+    /// Why a command cannot be run, as far as can be told without running it. An empty one needs no program.
+    pub fn cannot_run(&self, argv: &[String]) -> Option<String> {
+        command::cannot_run(&self.root, argv, self.path.as_deref())
+    }
+
+    /// Where a command's program lies in the ecosystem's root, if it does.
+    pub(crate) fn place_of(&self, argv: &[String]) -> Option<PathBuf> {
+        let program = command::resolve(&self.root, argv.first()?);
+        program.strip_prefix(&self.root).ok().map(Path::to_owned)
+    }
+
+    /// Whether this file is a program that can be run, as far as can be told without running it.
+    pub(crate) fn may_run(place: &Path) -> bool {
+        command::may_run(place).is_ok()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.control.timeout.map_or(COMMAND_DEADLINE, |span| span.0)
+    }
+
     /// Runs a command in the ecosystem's root. Its output goes to our stderr; `env` comes on top of our own environment. After
     /// `deadline` its process group gets TERM, and KILL two seconds later. Only the command itself is waited for.
     pub fn run(&self, argv: &[String], env: &[(&str, &str)], deadline: Duration) -> Ran {
-        command::run(&self.root, argv, env, deadline, Output::ToStderr)
+        command::run(&self.root, argv, env, deadline, Output::ToStderr, None)
     }
 
     /// As [`Service::run`], with the output in [`Ran::stdout`].
     pub(crate) fn ask(&self, argv: &[String], deadline: Duration) -> Ran {
-        command::run(&self.root, argv, &[], deadline, Output::Kept)
+        command::run(&self.root, argv, &[], deadline, Output::Kept, None)
+    }
+
+    /// As [`Service::run`], with a text on standard input; why it failed, with the last line of what it printed.
+    fn tell(&self, argv: &[String], env: &[(&str, &str)], text: String, deadline: Duration) -> Option<String> {
+        let ran = command::run(&self.root, argv, env, deadline, Output::AllKept, Some(text));
+        let said = String::from_utf8_lossy(&ran.stdout);
+        let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).map_or_else(String::new, |line| format!(": {line}"));
+        ran.why().map(|why| format!("{why}{last}"))
     }
 
     /// Whether the service runs now.
@@ -313,7 +362,7 @@ impl Service {
         }
         let ran = (!self.control.stop.is_empty()).then(|| {
             // Where the process can be watched, its grace is also the command's: what hangs there will not stop it any more.
-            let limit = if watch.processes.is_empty() { grace.max(COMMAND_DEADLINE) } else { grace };
+            let limit = if watch.processes.is_empty() { grace.max(self.timeout()) } else { grace };
             self.run(&self.control.stop, env, limit)
         });
         let failed = ran.as_ref().and_then(Ran::why);
@@ -360,7 +409,7 @@ impl Service {
             let pid = processes.first().map(|process| process.pid);
             return Ok(Started { ok: true, pid, note: Some("it was running already".into()), command_ms: 0, took_ms: millis(began) });
         }
-        let ran = self.run(&self.control.start, env, COMMAND_DEADLINE);
+        let ran = self.run(&self.control.start, env, self.timeout());
         let note = ran.why().map(|why| format!("the start command failed: {why}"));
         Ok(Started { ok: ran.ok(), pid: self.find().pid(), note, command_ms: ran.took_ms, took_ms: millis(began) })
     }
@@ -388,10 +437,14 @@ impl Service {
     /// # Errors
     /// [`Error::Usage`] where the configuration has no such command for the unit.
     pub fn unit(&self, verb: UnitVerb, unit: &Scope, env: &[(&str, &str)]) -> Result<Ran> {
-        Ok(self.run(&self.unit_command(verb, unit)?, env, COMMAND_DEADLINE))
+        Ok(self.run(&self.unit_command(verb, unit)?, env, self.timeout()))
     }
 
-    fn unit_command(&self, verb: UnitVerb, unit: &Scope) -> Result<Argv> {
+    /// The command that [`Service::unit`] runs.
+    ///
+    /// # Errors
+    /// As [`Service::unit`].
+    pub(crate) fn unit_command(&self, verb: UnitVerb, unit: &Scope) -> Result<Argv> {
         let word = verb.word();
         let Some(id) = unit.id().filter(|_| !matches!(unit, Scope::Config(_))) else {
             return Err(Error::Usage(format!("cannot {word} {unit}: only modules, automations, optimizations and experiments have commands")));

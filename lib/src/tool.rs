@@ -159,7 +159,7 @@ impl Tool {
     /// # Errors
     /// [`Error::Config`], naming file and line.
     pub fn config(&mut self) -> Result<Config> {
-        let overrides = Overrides { root: self.common.root.clone(), store: self.common.store.clone(), home: std::env::home_dir() };
+        let overrides = self.overrides();
         let config = match self.find_config()? {
             Some(file) => config::load(&file, &overrides)?,
             None => config::without_file(&overrides)?,
@@ -173,8 +173,12 @@ impl Tool {
     /// # Errors
     /// [`Error::Config`], naming file and line.
     pub fn config_if_any(&self) -> Result<Option<Config>> {
-        let overrides = Overrides { root: self.common.root.clone(), store: self.common.store.clone(), home: std::env::home_dir() };
-        self.find_config()?.map(|file| config::load(&file, &overrides)).transpose()
+        self.find_config()?.map(|file| config::load(&file, &self.overrides())).transpose()
+    }
+
+    fn overrides(&self) -> Overrides {
+        let (root, store) = (self.common.root.clone(), self.common.store.clone());
+        Overrides { root, store, home: std::env::home_dir(), path: std::env::var_os("PATH") }
     }
 
     /// Reads a file that the command line names, `-` for stdin.

@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::scope::SqliteMode;
-use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, UnitCommands, UnitKind};
+use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, NOTIFY_DEADLINE, Occasion, UnitCommands, UnitKind};
 use crate::time::Span;
 use crate::verdict::Verdict;
 use std::fmt::Write;
@@ -155,7 +155,7 @@ impl Text<'_> {
             self.line("proof", "none: without a pidfile or process a stop cannot be proven");
         }
         let grace = control.grace.unwrap_or(Span(GRACE));
-        self.line("grace", format!("{grace}, then TERM, {grace}, then KILL; commands have {}", Span(COMMAND_DEADLINE)));
+        self.line("grace", format!("{grace}, then TERM, {grace}, then KILL; commands have {}", control.timeout.unwrap_or(Span(COMMAND_DEADLINE))));
         for probe in &config.probes {
             self.section("[probe]");
             self.line("asks", probe.name());
@@ -188,6 +188,16 @@ impl Text<'_> {
         }
         self.section("retention");
         self.line("safety", config.keep_safety.to_string());
+        if let Some(notify) = &config.notify {
+            self.section("notify");
+            self.command("command", &notify.command);
+            let on = |occasion: &Occasion| match occasion {
+                Occasion::Decision => "decision",
+                Occasion::Restore => "restore",
+            };
+            self.line("on", list(&notify.on.iter().map(on).collect::<Vec<_>>()));
+            self.line("timeout", notify.timeout.unwrap_or(Span(NOTIFY_DEADLINE)).to_string());
+        }
     }
 }
 

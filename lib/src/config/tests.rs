@@ -217,7 +217,7 @@ fn a_file_that_others_may_write_is_refused() {
 #[test]
 fn the_command_line_wins_over_the_file() {
     let (world, other) = (World::new(), World::new());
-    let overrides = Overrides { root: Some(other.folder()), store: Some("relative".into()), home: None };
+    let overrides = Overrides { root: Some(other.folder()), store: Some("relative".into()), ..Overrides::default() };
     let config = world.load("[ecosystem]\nname = \"shop\"\nroot = \"nowhere\"\nstore = \"x\"\n", &overrides).unwrap();
     assert_eq!((config.name.as_str(), config.root), ("shop", other.folder()));
     assert_eq!(config.store, Some(std::env::current_dir().unwrap().join("relative")), "relative to where the command was typed");

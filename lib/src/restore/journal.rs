@@ -28,6 +28,8 @@ pub(super) enum Phase {
     Staged,
     /// The service is being stopped.
     Stopping,
+    /// Nothing live was changed, and nothing will be; the service may be starting.
+    Abandoned,
     /// The trees are changing places, and preserved paths follow.
     Swapping,
     /// Everything is where it belongs; the service may be starting.
@@ -135,15 +137,28 @@ pub(super) struct Journal {
     /// Whether a person has taken it back.
     #[serde(default)]
     pub(super) aborted: bool,
+    /// The snapshot that the tree from before has become.
+    #[serde(default)]
+    pub(super) safety: Option<String>,
     /// What is carried over from the tree that was live to the one that becomes live.
     pub(super) carry: Vec<String>,
     /// Folders that held carried paths when the plan was made.
     pub(super) carry_from: Vec<RecordPath>,
 }
 
+impl Phase {
+    /// Whether the service may start meanwhile: each root is where it belongs, and will stay there.
+    fn is_safe_to_start(self) -> bool {
+        match self {
+            Phase::Staging | Phase::Staged | Phase::Abandoned | Phase::Carried | Phase::Reverted | Phase::Committed => true,
+            Phase::Stopping | Phase::Swapping | Phase::Reverting => false,
+        }
+    }
+}
+
 impl Journal {
     pub(super) fn new(began: Timestamp, restore: Restore, folder: String, control: bool) -> Journal {
-        let (roots, split, pairs, units, keep, aborted, carry, carry_from) = Default::default();
+        let (roots, split, pairs, units, keep, aborted, safety, carry, carry_from) = Default::default();
         let places = vec![Place::new(Path::new(""))];
         Journal {
             version: VERSION,
@@ -159,6 +174,7 @@ impl Journal {
             units,
             keep,
             aborted,
+            safety,
             carry,
             carry_from,
         }
@@ -329,6 +345,15 @@ pub fn refuse_while_pending(root: &Path) -> Result<()> {
             Err(Error::Other(format!("rollback {} of {} is unfinished: run eco-restore --recover first", journal.restore.id, root.display())))
         }
     }
+}
+
+/// Whether a rollback of this tree is pending, and if so, whether the service may be started while it is under way. Nothing is written,
+/// and nothing but the journal is read.
+///
+/// # Errors
+/// As [`Error::RecoverFirst`] when the journal cannot be understood; [`Error::Path`] when it cannot be read.
+pub fn pending(root: &Path) -> Result<Option<bool>> {
+    Ok(Journal::read(&Journal::pending(root))?.map(|journal| journal.phase.is_safe_to_start()))
 }
 
 /// What was carried out before.

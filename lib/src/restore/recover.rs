@@ -19,7 +19,7 @@ pub fn recover(eco: &Ecosystem, control: bool, stage: &mut Stage<'_>) -> Result<
     let phase = journal.phase;
     let mut run = Run { eco, stage, journal, began: Instant::now(), downtime: None };
     match phase {
-        Phase::Staging | Phase::Staged | Phase::Stopping => {
+        Phase::Staging | Phase::Staged | Phase::Stopping | Phase::Abandoned => {
             run.abandon(&Error::Interrupted("the live tree was not touched".into()))?;
             Ok(Some(run.journal.restore))
         }
@@ -43,7 +43,7 @@ pub fn recover(eco: &Ecosystem, control: bool, stage: &mut Stage<'_>) -> Result<
 /// does not start on the tree from before; [`Error::RecoverFirst`] when what is there cannot be explained.
 pub fn abort(eco: &Ecosystem, control: bool, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let Some(mut journal) = Journal::read(&Journal::pending(&eco.root))? else { return Ok(None) };
-    if matches!(journal.phase, Phase::Staging | Phase::Staged | Phase::Stopping) {
+    if matches!(journal.phase, Phase::Staging | Phase::Staged | Phase::Stopping | Phase::Abandoned) {
         return recover(eco, control, stage);
     }
     if journal.phase == Phase::Committed {

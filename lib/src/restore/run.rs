@@ -1,5 +1,6 @@
 //! The order of steps, from the plan to the commit or the way back.
 
+use super::hooks;
 use super::journal::{Journal, Memory, Pair, Phase};
 use super::layout;
 use super::prove::what_is_verified;
@@ -24,6 +25,9 @@ use std::time::Instant;
 /// How many differing paths a plan shows.
 const EXAMPLES: usize = 10;
 
+/// What a plan says about the proof of an undo.
+pub(super) const UNDO_STANDS: &str = "health is reported and decides nothing";
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -41,6 +45,8 @@ pub struct Order {
     pub control: bool,
     /// Whether the new tree stays live even if it does not prove healthy.
     pub keep: bool,
+    /// The rollback that this one undoes: to the safety snapshot of the tree from before it, whatever is found of its health.
+    pub undoes: Option<String>,
     /// Whether to end after the plan.
     pub dry_run: bool,
     /// Whether a live file counts as unchanged by its inode, length and times; otherwise it is read.
@@ -57,6 +63,7 @@ impl Order {
             decision: self.decision.clone(),
             by: self.by_operator.then(|| "operator".into()),
             scope: Scope::join(&self.scopes),
+            undoes: self.undoes.clone(),
             ..Restore::default()
         }
     }
@@ -71,19 +78,19 @@ impl Order {
 pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let began = Instant::now();
     let time = stored.stamp.time;
-    let point = Point::open(eco, stored, &order.scopes, order.adopt, stage.progress)?;
+    let point = Point::open(eco, stored, order, stage.progress)?;
     let look = point.look(&eco.root, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
     let live = Live::new(&eco.root, &look, order.staging);
     let comparison = &look.comparison;
-    let switched = what_is_switched_off(eco, &order.scopes)?;
+    let switched = if order.undoes.is_some() { String::new() } else { what_is_switched_off(eco, &order.scopes)? };
     let control = order.control && (eco.service.can_stop() || eco.service.can_start());
     let data_loss_s = seconds_between(time, stage.now()).max(0);
-    let loses = order.scopes.iter().any(Scope::holds_data).then_some(data_loss_s);
+    let loses = (order.undoes.is_none() && order.scopes.iter().any(Scope::holds_data)).then_some(data_loss_s);
     let mut record = order.record();
     record.snapshot = Some(point.stored.snapshot.id.clone());
     record.safety = Some(order.id.clone());
     let mut journal = Journal::new(stage.now(), record, order.id.clone(), control);
-    journal.units = order.scopes.iter().filter(|scope| !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
+    journal.units = order.scopes.iter().filter(|scope| order.undoes.is_none() && !matches!(scope, Scope::Full | Scope::Config(_))).cloned().collect();
     journal.keep = order.keep;
     journal.roots = point.roots.iter().map(RecordPath::new).collect();
     journal.carry = point.carry();
@@ -109,7 +116,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
         bytes: point.bytes(&eco.root, &run.journal, &live),
         data_loss_s: loses,
         control: how_controlled(eco, order.control) + &switched,
-        verify: what_is_verified(eco),
+        verify: if order.undoes.is_some() { vec![UNDO_STANDS.into()] } else { what_is_verified(eco) },
         examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
     };
     if ready.is_err() && order.dry_run {
@@ -154,6 +161,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
 pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let began = Instant::now();
     let what = what_is_switched_off(eco, &order.scopes)?;
+    hooks::check_units(eco, &order.scopes)?;
     let plan = Plan {
         restore: order.id.clone(),
         scope: Scope::join(&order.scopes),
@@ -191,7 +199,7 @@ pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -
 ///
 /// # Errors
 /// [`Error::Usage`]: the sentence that says which key is missing; nothing is run.
-fn off(eco: &Ecosystem, unit: &Scope) -> Result<UnitVerb> {
+pub(super) fn off(eco: &Ecosystem, unit: &Scope) -> Result<UnitVerb> {
     let reverts = matches!(unit, Scope::Optimization(_)) && eco.service.has_unit_command(UnitVerb::Revert, unit);
     let verb = if reverts { UnitVerb::Revert } else { UnitVerb::Disable };
     if !eco.service.has_unit_command(verb, unit) {
@@ -239,9 +247,10 @@ impl Run<'_, '_> {
         self.journal.restore.id.clone()
     }
 
-    /// Whether there is room, and how each root can change places. A look alone writes nothing.
+    /// Whether every command can be run, whether there is room, and how each root can change places. A look alone writes nothing.
     fn preflight(&mut self, point: &Point, live: &Live<'_>, only_look: bool) -> Result<()> {
         let root = self.eco.root.as_path();
+        hooks::check(self.eco, &self.journal)?;
         point.room(root, &self.journal, live)?;
         if only_look {
             return Ok(());
@@ -252,7 +261,7 @@ impl Run<'_, '_> {
 
     /// Steps that the live tree does not notice. Returns what of it became part of the staged tree.
     fn prepare(&mut self, point: &Point, live: &Live<'_>) -> Result<Vec<Taken>> {
-        let (root, id) = (self.eco.root.as_path(), self.id());
+        let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
         let journal = &self.journal;
         // Opened before anything is written: errors of late writes are reported to whoever held it open (Linux 5.8 and later).
         let trees: Vec<PathBuf> = journal.places.iter().map(|place| journal.folder_in(root, &place.path()).join("tree")).collect();
@@ -272,6 +281,7 @@ impl Run<'_, '_> {
         })?;
         self.stage.step(&id, "check", || {
             let same = point.check(root, journal, &taken, progress, stop)?;
+            hooks::check_staged(eco, journal)?;
             Ok(((), Some(format!("{same} entries read back as they were captured"))))
         })?;
         self.stage.go_on()?;
@@ -385,7 +395,7 @@ impl Run<'_, '_> {
             self.stage.report(&id, verb.word(), None, Some(format!("not done: {unit} has no {} command", verb.word())), began);
             return None;
         }
-        let ran = self.eco.service.unit(verb, unit, &[("ECO_RESTORE", &id)]);
+        let ran = self.eco.service.unit(verb, unit, &[("ECO_RESTORE", &id), ("ECO_PHASE", verb.word())]);
         let why = ran.map_or_else(|e| Some(e.to_string()), |ran| ran.why());
         let note = why.as_ref().map_or_else(|| unit.to_string(), |why| format!("{unit}: {why}"));
         self.stage.report(&id, verb.word(), Some(why.is_none()), Some(note), began);
@@ -395,7 +405,12 @@ impl Run<'_, '_> {
     /// Nothing live was changed: the service runs again, what was staged goes.
     pub(super) fn abandon(&mut self, why: &Error) -> Result<()> {
         let root = self.eco.root.clone();
-        if self.journal.phase == Phase::Stopping {
+        if matches!(self.journal.phase, Phase::Stopping | Phase::Abandoned) {
+            // A guard in the start command looks for this. Where it cannot be written, no journal lets the service start as well, and
+            // all that a crash could leave behind then is what was staged.
+            if self.journal.enter(&root, Phase::Abandoned).is_err() {
+                let _ = self.journal.close(&root, false);
+            }
             let started = self.start();
             self.switch_on(false);
             if let Some(failed) = started {
@@ -586,6 +601,7 @@ impl Run<'_, '_> {
         Memory::add(&root, &record, self.stage.now())?;
         self.journal.close(&root, true)?;
         self.stage.emit(record.clone());
+        self.keep_as_snapshot();
         self.expire();
         Ok(record)
     }

@@ -1,22 +1,139 @@
-//! How long the tree from before a rollback is kept.
+//! What becomes of the tree from before a rollback: a snapshot, if it is worth one, and nothing once its time is over.
+//!
+//! A tree goes in two steps: it gets another name, and is removed under that. So the one that is called `tree` is always whole.
 
-use super::journal::Journal;
+use super::Ecosystem;
+use super::journal::{Journal, Place};
 use super::run::Run;
 use crate::disk;
-use crate::scope::OURS;
+use crate::error::{Error, Named, Result};
+use crate::scope::{CaptureRules, OURS, SqliteMode};
+use crate::store::{Mode, Store, Stored, Taking, id6, take};
 use crate::time::Timestamp;
 use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Compression of a safety snapshot: what `eco-snap` does.
+const LEVEL: i32 = crate::archive::LEVEL;
+
+/// Whether the tree from before is there, in each of its places.
+pub(super) fn has_tree(root: &Path, note: &Journal) -> bool {
+    note.places.iter().all(|place| tree_in(root, note, place).is_dir())
+}
+
+/// The snapshot of this id that keeps the tree from before, if the store has it.
+///
+/// # Errors
+/// [`Error::NoMatch`] when it has gone; [`Error::Path`] when the store cannot be listed.
+pub(super) fn stored(eco: &Ecosystem, now: Timestamp, id: &str) -> Result<Stored> {
+    let folder = eco.store.as_deref().ok_or_else(|| Error::NoMatch(format!("the tree from before is snapshot {id}, and no store is named")))?;
+    Store::new(folder, &eco.name, now).select(id)
+}
+
+fn tree_in(root: &Path, note: &Journal, place: &Place) -> PathBuf {
+    note.folder_in(root, &place.path()).join("tree")
+}
 
 impl Run<'_, '_> {
-    /// Lets go of trees from before whose time is over. What cannot be removed now is tried again next time.
-    pub(super) fn expire(&self) {
-        let (now, keep) = (self.stage.now(), self.eco.keep_safety.0);
-        let old = |began: Timestamp| now.checked_sub(keep).is_ok_and(|limit| began < limit);
-        for folder in fs::read_dir(self.eco.root.join(OURS)).into_iter().flatten().flatten() {
-            let note = Journal::read(&folder.path().join("undo"));
-            if folder.file_name() != self.journal.folder.as_str() && matches!(note, Ok(Some(done)) if old(done.began)) {
-                let _ = disk::remove_tree(&folder.path());
+    /// Turns the tree from before into a snapshot, if that takes little room. Whatever goes wrong, the tree stays, and nobody's exit
+    /// code changes.
+    pub(super) fn keep_as_snapshot(&mut self) {
+        let (id, began) = (self.journal.restore.id.clone(), Instant::now());
+        let (ok, note) = match self.take_snapshot() {
+            Ok(note) => (Some(true), note),
+            Err(why) => {
+                let until = self.journal.began.checked_add(self.eco.keep_safety.0).unwrap_or(Timestamp::MAX);
+                (None, format!("the tree from before stays where it is until {until}: {why}"))
             }
+        };
+        self.stage.report(&id, "safety", ok, Some(note), began);
+    }
+
+    fn take_snapshot(&mut self) -> Result<String> {
+        let (eco, root) = (self.eco, self.eco.root.as_path());
+        let folder = eco.store.as_deref().ok_or_else(|| Error::Other("there is no store".into()))?;
+        let [place] = self.journal.places.as_slice() else {
+            return Err(Error::Other("it lies on several filesystems".into()));
+        };
+        let tree = tree_in(root, &self.journal, place);
+        let roots: Vec<PathBuf> =
+            self.journal.roots.iter().map(|path| path.to_path()).filter(|path| fs::symlink_metadata(tree.join(path)).is_ok()).collect();
+        let began = Instant::now();
+        let store = Store::new(folder, &eco.name, self.stage.now());
+        // All that is in this tree is in none other: nothing is left out. It stands still, so databases are captured as they are.
+        let rules = CaptureRules { exclude: Vec::new(), preserve: self.journal.carry.clone(), sqlite: SqliteMode::Bytes };
+        let taking = Taking {
+            base: &tree,
+            roots,
+            scopes: &eco.scopes,
+            rules: &rules,
+            kind: "safety",
+            id: self.journal.restore.id.clone(),
+            time: self.stage.now(),
+            host: self.stage.host.clone(),
+            health: "unknown",
+            output: None,
+            mode: Mode::OnlyDifferential,
+            level: LEVEL,
+            rehash: false,
+            quiet: None,
+        };
+        let taken = take(&store, taking, self.stage.progress, self.stage.stop)?;
+        let mut snapshot = taken.stored.snapshot;
+        snapshot.took_ms = Some(began.elapsed().as_millis() as u64);
+        let (id, bytes) = (snapshot.id.clone(), snapshot.archive_bytes.unwrap_or_default());
+        let moving = snapshot.unstable.first().map(|path| format!("{} kept changing while it was read", path.path));
+        let sound = snapshot.verified == Some(true);
+        (self.stage.emit)(Some(&taken.stored.stamp), snapshot.into());
+        match moving {
+            Some(why) => return Err(Error::Other(why)),
+            None if !sound => return Err(Error::Other(format!("snapshot {id} could not be verified"))),
+            None => {}
+        }
+        self.journal.safety = Some(id.clone());
+        let note = self.journal.folder(root).join("undo");
+        disk::replace(&note, self.journal.encode().as_bytes(), 0o600)?;
+        let_go(root, &self.journal)?;
+        Ok(format!("it is snapshot {} now, of {} KiB", id6(&id), bytes.div_ceil(1024)))
+    }
+
+    /// Lets go of trees from before whose time is over, and finishes what a crash has left of that. What cannot be removed now is tried
+    /// again next time.
+    pub(super) fn expire(&self) {
+        let (root, keep) = (self.eco.root.as_path(), self.eco.keep_safety.0);
+        let old = |began: Timestamp| self.stage.now().checked_sub(keep).is_ok_and(|limit| began < limit);
+        for folder in fs::read_dir(root.join(OURS)).into_iter().flatten().flatten() {
+            let name = folder.file_name();
+            if name == self.journal.folder.as_str() {
+                continue;
+            }
+            // What cannot be removed today is found again.
+            let _ = disk::sweep_temporaries(&folder.path());
+            let _ = match Journal::read(&folder.path().join("undo")) {
+                Ok(Some(note)) if name != note.folder.as_str() => Ok(()),
+                Ok(Some(note)) if old(note.began) => let_go(root, &note).and_then(|()| note.remove_folders(root)),
+                Ok(Some(note)) if note.safety.is_some() => let_go(root, &note),
+                Ok(None) if folder.path().join("trash").is_dir() => disk::remove_tree(&folder.path()),
+                _ => Ok(()),
+            };
         }
     }
+}
+
+/// Removes the tree from before.
+fn let_go(root: &Path, note: &Journal) -> Result<()> {
+    for place in &note.places {
+        let tree = tree_in(root, note, place);
+        let trash = tree.with_file_name("trash");
+        disk::remove_tree(&trash)?;
+        match fs::rename(&tree, &trash) {
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            done => done.named("set aside", &tree)?,
+        }
+        disk::sync_dir(disk::parent(&tree))?;
+        disk::remove_tree(&trash)?;
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 use super::Ecosystem;
 use super::journal::{Journal, Place};
+use super::run::Order;
 use crate::archive::{Archive, Content, Donor, Entry, Extracted, Foreign, Index, Sharing, Taken, extract};
 use crate::compare::{self, Aside, Known, within};
 use crate::disk;
@@ -35,22 +36,24 @@ enum Opened {
 }
 
 impl Point {
-    /// Opens a snapshot for a rollback of these scopes.
+    /// Opens a snapshot for what is asked for.
     ///
     /// # Errors
     /// [`Error::Refused`] when it is damaged, not the one that was verified, of another ecosystem, or does not hold the scope;
     /// [`Error::Usage`] for a scope that the configuration does not know.
-    pub(super) fn open(eco: &Ecosystem, stored: Stored, scopes: &[Scope], adopt: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Point> {
+    pub(super) fn open(eco: &Ecosystem, stored: Stored, order: &Order, progress: &(dyn Fn(u64) + Sync)) -> Result<Point> {
+        let scopes = &order.scopes;
         let refuse = |why: String| Error::Refused(format!("{}: {why}", stored.path.display()));
         let damaged = |e: Error| if let Error::Archive { why, .. } = &e { refuse(why.clone()) } else { e };
         let mut wanted = Vec::new();
-        for scope in scopes {
+        for scope in scopes.iter().filter(|_| order.undoes.is_none()) {
             wanted.extend(eco.scopes.roots(scope).ok_or_else(|| {
                 let known: Vec<&str> = eco.scopes.modules().collect();
                 Error::Usage(format!("eco.toml has no {scope}; its modules are: {}", if known.is_empty() { "none".into() } else { known.join(", ") }))
             })?);
         }
-        let wanted = absorb(wanted);
+        // What the tree from before consisted of, whatever the configuration says by now.
+        let wanted = if order.undoes.is_some() { stored.snapshot.roots.iter().map(PathBuf::from).collect() } else { absorb(wanted) };
         let (opened, index) = match Archive::open(&stored.path)?.filter(|_| stored.snapshot.legacy != Some(true)) {
             Some(archive) => {
                 let (index, digest) = archive.whole().map_err(damaged)?;
@@ -69,7 +72,7 @@ impl Point {
             }
         };
         let legacy = matches!(opened, Opened::Stream(_));
-        if !legacy && !adopt && index.head.ecosystem != eco.name {
+        if !legacy && !order.adopt && index.head.ecosystem != eco.name {
             let other = index.head.ecosystem.escape_debug();
             return Err(refuse(format!("it is a snapshot of '{other}', and this is '{}': --adopt if that is meant", eco.name)));
         }

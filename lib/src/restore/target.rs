@@ -21,7 +21,7 @@ use std::time::Instant;
 /// [`Error::Usage`] when the folder is not empty; [`Error::Refused`] for damage; [`Error::Path`]. What was written is removed again.
 pub fn extract_to(eco: &Ecosystem, order: &Order, stored: Stored, folder: &Path, stage: &mut Stage<'_>) -> Result<Vec<(PathBuf, String)>> {
     let began = Instant::now();
-    let point = Point::open(eco, stored, &order.scopes, order.adopt, stage.progress)?;
+    let point = Point::open(eco, stored, order, stage.progress)?;
     let (bytes, entries) = point.weight();
     let plan = Plan {
         restore: order.id.clone(),

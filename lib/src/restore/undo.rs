@@ -1,27 +1,38 @@
 //! Undo: the tree from before a rollback changes places with the live one once more. What goes is kept in its turn, so an undo can
 //! be undone.
 
+use super::hooks;
 use super::journal::{Journal, Phase};
 use super::layout;
-use super::run::Run;
+use super::run::{Order, Run, UNDO_STANDS, restore};
+use super::safety::{has_tree, stored};
 use super::swap;
 use super::{Ecosystem, Stage};
 use crate::error::{Error, Named, Result};
-use crate::record::{Plan, Restore};
+use crate::record::{Plan, Restore, Scope};
 use crate::scope::OURS;
 use crate::store::id6;
 use std::fs;
 use std::io::ErrorKind;
 use std::time::Instant;
 
-/// Puts the tree from before a rollback back: of the newest one, or of the one with this id (or its last characters). Preserved paths
-/// stay as they are now. Health is reported and decides nothing. `None` after a no at the question.
+/// Puts the tree from before a rollback back: of the newest one, or of the one with this id (or its last characters). Where that tree
+/// has become a snapshot, this is a rollback to it. Preserved paths stay as they are now. Health is reported and decides nothing.
+/// `None` after a no at the question.
 ///
 /// # Errors
 /// [`Error::NoMatch`] when there is nothing to undo; [`Error::Process`] when the service cannot be stopped: nothing was changed then.
-pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry_run: bool, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
+pub fn undo(eco: &Ecosystem, which: Option<&str>, order: Order, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let began = Instant::now();
     let note = find(eco, which)?;
+    if !has_tree(&eco.root, &note)
+        && let Some(safety) = &note.safety
+    {
+        let stored = stored(eco, stage.now(), safety)?;
+        let scopes = Scope::split(&note.restore.scope).map_err(Error::Other)?;
+        return restore(eco, &Order { scopes, undoes: Some(note.restore.id), ..order }, stored, stage);
+    }
+    let Order { id, control, dry_run, .. } = order;
     let mut record = note.restore.clone();
     record.undoes = Some(record.id);
     record = Restore {
@@ -39,6 +50,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry
     journal.check_places(&eco.root)?;
     layout::pair_up(&eco.root, &mut journal)?;
     journal.carry_from = swap::carried_from(&eco.root, &journal)?;
+    hooks::check(eco, &journal)?;
     let way = layout::way(&journal);
     journal.restore.strategy = Some(way.word().into());
     let plan = Plan {
@@ -48,7 +60,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, id: String, control: bool, dry
         guarantee: Some(way.guarantee().into()),
         roots: journal.roots.iter().map(|root| root.to_path().display().to_string()).collect(),
         control: format!("the tree from before rollback {} of {} comes back; the one that is live now is kept", id6(&note.restore.id), note.began),
-        verify: vec!["health is reported and decides nothing".into()],
+        verify: vec![UNDO_STANDS.into()],
         ..Plan::default()
     };
     stage.emit(plan.clone());
@@ -86,6 +98,8 @@ fn find(eco: &Ecosystem, which: Option<&str>) -> Result<Journal> {
             Err(_) => {}
         }
     }
+    // Of one whose time is over something may be left.
+    notes.retain(|done| done.safety.is_some() || has_tree(&eco.root, done));
     notes.retain(|done| {
         which.is_none_or(|id| {
             done.restore.id == id || done.folder == id || id.len() >= 4 && (done.restore.id.ends_with(id) || done.folder.ends_with(id))

@@ -3,8 +3,11 @@
 
 use super::millis;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
-use std::io::{self, Read};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -75,19 +78,25 @@ pub(crate) enum Output {
     ToStderr,
     /// Into [`Ran::stdout`].
     Kept,
+    /// Into [`Ran::stdout`] as well, with what it says on stderr.
+    AllKept,
 }
 
 /// Runs `argv` in `root` and waits for it, and for nothing that it leaves running: a daemon may keep our stderr for years.
-pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: Duration, output: Output) -> Ran {
+pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: Duration, output: Output, input: Option<String>) -> Ran {
     let began = Instant::now();
     let program = argv.first().cloned().unwrap_or_default();
     let ran = |ended, stdout| Ran { program: program.clone(), ended, took_ms: millis(began), stdout };
-    let mut child = match start(root, argv, env, output) {
-        Ok(child) => child,
+    let (mut child, all) = match start(root, argv, env, output, input.is_some()) {
+        Ok(started) => started,
         Err(why) => return ran(Ended::NotRun(why), Vec::new()),
     };
-    let kept = child.stdout.take().map(read_aside);
-    let patience = if output == Output::Kept { TERM_TO_KILL_QUESTION } else { TERM_TO_KILL };
+    if let (Some(mut pipe), Some(text)) = (child.stdin.take(), input) {
+        // Beside the wait, because nobody can tell whether it is read; one that does not want to hear is no fault.
+        thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
+    }
+    let kept = all.map(read_aside).or_else(|| child.stdout.take().map(read_aside));
+    let patience = if output == Output::ToStderr { TERM_TO_KILL } else { TERM_TO_KILL_QUESTION };
     let status = wait(&mut child, began, deadline, patience);
     let stdout = kept.map(|kept| collect(&kept)).unwrap_or_default();
     ran(
@@ -103,12 +112,18 @@ pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: 
     )
 }
 
-fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output) -> Result<Child, String> {
+fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output, input: bool) -> Result<(Child, Option<io::PipeReader>), String> {
     let Some((program, arguments)) = argv.split_first() else { return Err("the command is empty".into()) };
     let mut command = Command::new(resolve(root, program));
-    command.args(arguments).current_dir(root).envs(env.iter().copied()).stdin(Stdio::null()).process_group(0);
+    command.args(arguments).current_dir(root).envs(env.iter().copied()).stdin(if input { Stdio::piped() } else { Stdio::null() }).process_group(0);
+    let mut all = None;
     match output {
         Output::Kept => command.stdout(Stdio::piped()),
+        Output::AllKept => {
+            let (reader, writer) = io::pipe().map_err(|e| e.to_string())?;
+            all = Some(reader);
+            command.stdout(writer.try_clone().map_err(|e| e.to_string())?).stderr(writer)
+        }
         Output::ToStderr => command.stdout(io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)),
     };
     let mut tried = 1;
@@ -119,7 +134,7 @@ fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output) -> 
                 tried += 1;
                 thread::sleep(Duration::from_millis(5));
             }
-            spawned => return spawned.map_err(|e| cause(&e, root, program)),
+            spawned => return spawned.map(|child| (child, all)).map_err(|e| cause(&e, root, program)),
         }
     }
 }
@@ -137,8 +152,54 @@ fn cause(error: &io::Error, root: &Path, program: &str) -> String {
 
 /// Relative programs lie in the ecosystem's root; a bare name is looked up in PATH only, so that a file that the service
 /// writes into its own root is never taken for `systemctl`.
-fn resolve(root: &Path, program: &str) -> PathBuf {
+pub(super) fn resolve(root: &Path, program: &str) -> PathBuf {
     if program.contains('/') { root.join(program) } else { program.into() }
+}
+
+/// Why a command cannot be run, as far as can be told from its file. `path` is where programs without a slash are looked for;
+/// where nobody knows that, nothing is said about them.
+pub(super) fn cannot_run(root: &Path, argv: &[String], path: Option<&OsStr>) -> Option<String> {
+    let program = argv.first()?;
+    let places: Vec<PathBuf> = match path {
+        _ if program.contains('/') => vec![resolve(root, program)],
+        // As in the shell, an empty word in the list means here.
+        Some(path) => path.as_bytes().split(|byte| *byte == b':').map(|folder| root.join(OsStr::from_bytes(folder)).join(program)).collect(),
+        None => return None,
+    };
+    let mut why = io::Error::from(io::ErrorKind::NotFound);
+    for place in places {
+        match may_run(&place) {
+            Ok(()) => return None,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => why = e,
+        }
+    }
+    Some(format!("cannot run {program}: {}", cause(&why, root, program)))
+}
+
+/// Whether this file can be run, as far as can be told without running it.
+pub(super) fn may_run(place: &Path) -> io::Result<()> {
+    // A folder may be searched, which is the same permission.
+    if fs::metadata(place)?.is_dir() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    rustix::fs::access(place, rustix::fs::Access::EXEC_OK)?;
+    // What a script's first line names is what runs.
+    match interpreter(place) {
+        Some(program) if rustix::fs::access(&program, rustix::fs::Access::EXEC_OK).is_err() => {
+            Err(io::Error::other(format!("its first line asks for {}, which cannot be run", program.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The program that runs a script, from its first line.
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut begin = Vec::new();
+    fs::File::open(script).ok()?.take(256).read_to_end(&mut begin).ok()?;
+    let line = begin.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?.trim_ascii_start();
+    let program = line.split(u8::is_ascii_whitespace).next()?;
+    program.starts_with(b"/").then(|| OsStr::from_bytes(program).into())
 }
 
 /// Waits until the deadline; then ends the group of the command. `None`: it had to be ended.

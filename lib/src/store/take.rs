@@ -23,6 +23,8 @@ pub enum Mode {
     Full,
     /// What differs from the newest verified full one, and everything where there is none.
     Differential,
+    /// What differs from the newest verified full one; no snapshot where it would have to be a full one.
+    OnlyDifferential,
 }
 
 /// How a note begins where a differential snapshot was asked for.
@@ -97,7 +99,7 @@ pub struct Taken {
 /// Takes one snapshot. It appears in the store only when it was read back and is durable.
 ///
 /// # Errors
-/// [`Error::Config`] when there is nothing to capture; [`Error::Path`], [`Error::Other`] and [`Error::Interrupted`] when it cannot be
+/// [`Error::Config`] when there is nothing to capture; [`Error::Other`] when it may only be a differential one and cannot; [`Error::Path`], [`Error::Other`] and [`Error::Interrupted`] when it cannot be
 /// finished. The store is then as it was.
 pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Result<Taken> {
     let skip = Patterns::new(&taking.rules.exclude).map_err(Error::Config)?;
@@ -109,10 +111,14 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     let mut draft = Draft::new(disk::parent(&path), &stem)?;
     let mut before = Before::find(store, &taking);
     let mut notes = Vec::new();
-    let mut differential = taking.mode == Mode::Differential;
+    let mut differential = taking.mode != Mode::Full;
+    let instead = |why: &str| match taking.mode {
+        Mode::OnlyDifferential => Err(Error::Other(format!("no differential snapshot can be made of it: {why}"))),
+        _ => Ok(format!("{INSTEAD}: {why}")),
+    };
     if differential && before.is_none() {
+        notes.push(instead("there is no verified full one of the same roots to build on")?);
         differential = false;
-        notes.push(format!("{INSTEAD}: there is no verified full one of the same roots to build on"));
     }
     let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
     let written = loop {
@@ -135,9 +141,9 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         let head = head(store, &taking, &stem, draft.began_ns, base);
         match archive::write(&mut draft.file, &draft.path, head, source, options, progress, stop) {
             Ok(Outcome::Written(written)) => break written,
-            Ok(Outcome::FullInstead(why)) => notes.push(format!("{INSTEAD}: {why}")),
+            Ok(Outcome::FullInstead(why)) => notes.push(instead(why)?),
             // Of archives only the one from before is read.
-            Err(e @ Error::Archive { .. }) if before.is_some() => {
+            Err(e @ Error::Archive { .. }) if before.is_some() && taking.mode != Mode::OnlyDifferential => {
                 before = None;
                 notes.push(format!("every file was read: {e}"));
             }
@@ -237,7 +243,7 @@ impl Before {
     /// The newest verified one; for a differential snapshot the newest full one of the same roots. One that cannot be opened is passed
     /// over: nothing depends on it, the work only takes longer.
     fn find(store: &Store, taking: &Taking<'_>) -> Option<Before> {
-        let differential = taking.mode == Mode::Differential;
+        let differential = taking.mode != Mode::Full;
         if taking.output.is_some() || taking.rehash && !differential {
             return None;
         }

@@ -36,7 +36,7 @@ pub struct Args {
     /// Put the tree from before the last rollback (or rollback ID) back
     #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["selector", "scope", "target", "recover", "abort"])]
     pub undo: Option<Option<String>>,
-    /// Finish a rollback that was interrupted, and end
+    /// Finish a rollback that was interrupted, and end; with --quiet as the guard of a start, which is left to whoever is starting
     #[arg(long, conflicts_with_all = ["selector", "scope", "target", "dry_run"])]
     pub recover: bool,
     /// Go back to the tree from before a rollback that was interrupted, and end

@@ -5,8 +5,10 @@ use eco::archive::OwnerChange;
 use eco::config::Config;
 use eco::disk::Lock;
 use eco::error::{Error, Exit, Result};
-use eco::record::{Decision, Plan, Record, Restore, Scope};
+use eco::record::{Decision, Plan, Record, Restore, Scope, Stamp};
+use eco::report;
 use eco::restore::{self, Ecosystem, Memory, Order, Stage};
+use eco::service::{Notice, Notifier};
 use eco::store::{self, Store, Stored};
 use eco::time::Timestamp;
 use eco::tool::Tool;
@@ -18,11 +20,13 @@ pub struct Orders<'a> {
     config: &'a Config,
     eco: Ecosystem,
     now: Timestamp,
+    notifier: RefCell<Notifier>,
 }
 
 impl<'a> Orders<'a> {
     pub fn new(args: &'a Args, config: &'a Config, now: Timestamp) -> Orders<'a> {
-        Orders { args, config, eco: config.ecosystem(), now }
+        let notifier = Notifier::new(config.service(), config.notify.clone().unwrap_or_default()).into();
+        Orders { args, config, eco: config.ecosystem(), now, notifier }
     }
 
     /// The configured store; a path given as selector needs none.
@@ -141,8 +145,8 @@ impl<'a> Orders<'a> {
 
     pub fn undo(&mut self, tool: &mut Tool, which: Option<&str>) -> Result<Exit> {
         let _lock = self.ready(tool)?;
-        let (id, control, dry_run) = (tool.new_id(), !self.args.no_control, self.args.dry_run);
-        let done = self.on_stage(tool, true, |eco, stage| restore::undo(eco, which, id, control, dry_run, stage))?;
+        let order = self.order(tool, Vec::new(), None);
+        let done = self.on_stage(tool, true, |eco, stage| restore::undo(eco, which, order, stage))?;
         if let Some(Restore { error: Some(why), .. }) = done {
             tool.say(&format!("the tree from before is back as it was: {why}"));
         }
@@ -156,6 +160,31 @@ impl<'a> Orders<'a> {
             return Ok(Exit::Done);
         };
         Ok(ended(tool, &restore))
+    }
+
+    /// Before the service is started, by whoever starts it: finishes what an interrupted run left, without a hand on the service. The
+    /// start may be one of a rollback that is under way; it is right then once the trees are where they belong.
+    pub fn guard(&mut self, tool: &mut Tool) -> Result<Exit> {
+        // Nobody waits for a snapshot here.
+        self.eco.store = None;
+        if restore::pending(&self.eco.root)?.is_none() {
+            return Ok(Exit::Done);
+        }
+        let _lock = match self.lock(tool) {
+            // Looked at once more: the phase that was read before may have passed.
+            Err(Error::Locked(held)) => match restore::pending(&self.eco.root)? {
+                None | Some(true) => return Ok(Exit::Done),
+                Some(false) => {
+                    return Err(Error::Locked(format!("a rollback is about to exchange the tree, the service must not start now: {held}")));
+                }
+            },
+            lock => lock?,
+        };
+        match self.on_stage(tool, false, |eco, stage| restore::recover(eco, false, stage)) {
+            // The tree from before is where it belongs, and the service may start on it.
+            Err(Error::SwappedBack(_)) => Ok(Exit::Done),
+            done => done.map(|_| Exit::Done),
+        }
     }
 
     pub fn abort(&mut self, tool: &mut Tool) -> Result<Exit> {
@@ -181,6 +210,7 @@ impl<'a> Orders<'a> {
             adopt,
             control: !no_control,
             keep: on_failure == OnFailure::Keep,
+            undoes: None,
             dry_run,
             quick,
             staging: stage,
@@ -217,25 +247,54 @@ impl<'a> Orders<'a> {
         }
     }
 
+    /// Tells people of a decision, unless it is an old one that was carried out.
+    pub fn hears(&self, tool: &Tool, stamp: &Stamp, record: &Record) {
+        let done = |id: &str| Memory::read(&self.eco.root).is_ok_and(|memory| memory.done(id).is_some());
+        if matches!(record, Record::Decision(decision) if self.args.again || !done(&decision.id)) {
+            self.notify(self.notice(stamp, record));
+        }
+        self.notified(tool, false);
+    }
+
+    /// Says which notifications have failed; with `all`, waits for those under way.
+    pub fn notified(&self, tool: &Tool, all: bool) {
+        self.notifier.borrow_mut().failures(all).iter().for_each(|sentence| tool.error(sentence));
+    }
+
+    fn notice(&self, stamp: &Stamp, record: &Record) -> Option<Notice> {
+        // Nothing happens to the service then.
+        if self.args.dry_run || self.args.target.is_some() { None } else { report::notice(stamp, record) }
+    }
+
+    fn notify(&self, notice: Option<Notice>) {
+        notice.into_iter().for_each(|notice| self.notifier.borrow_mut().send(notice));
+    }
+
     /// Gives the transaction its clock, its records' way out, and somebody to ask.
     fn on_stage<T>(&self, tool: &mut Tool, asks: bool, work: impl FnOnce(&Ecosystem, &mut Stage<'_>) -> Result<T>) -> Result<T> {
         let stop = tool.stop_flag();
         let asks = asks && !self.args.yes && tool.is_human();
         let bar = tool.progress("reading and writing");
         let clock = tool.clock();
+        let host = tool.stamp(tool.now()).host;
         let tool = RefCell::new(tool);
         let lost = RefCell::new(None);
         let result = work(
             &self.eco,
             &mut Stage {
                 now: &clock,
-                emit: &mut |record| {
+                emit: &mut |stamp, record| {
                     bar.pause();
+                    let mut tool = tool.borrow_mut();
+                    let stamp = stamp.cloned().unwrap_or_else(|| tool.stamp(clock()));
+                    let notice = self.notice(&stamp, &record);
                     // A record that cannot be written must not stop a rollback half-way; it is told at the end.
-                    if let Err(e) = tool.borrow_mut().emit(record) {
+                    if let Err(e) = tool.emit_at(&stamp, record) {
                         lost.borrow_mut().get_or_insert(e);
                     }
+                    self.notify(notice);
                 },
+                host,
                 confirm: &mut |plan: &Plan| {
                     if !asks {
                         return Ok(true);
