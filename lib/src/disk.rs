@@ -660,7 +660,8 @@ impl Lock {
 /// The system's.
 pub fn set_mtime(dir: BorrowedFd<'_>, path: &Path, mtime: Mtime) -> rustix::io::Result<()> {
     let time = sys::Timespec { tv_sec: mtime.seconds as _, tv_nsec: mtime.nanos as _ };
-    let times = sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT as _ }, last_modification: time };
+    // Both, because FUSE of the second version drops a change of one alone.
+    let times = sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_NOW as _ }, last_modification: time };
     sys::utimensat(dir, path, &times, AtFlags::SYMLINK_NOFOLLOW)
 }
 

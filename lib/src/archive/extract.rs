@@ -474,8 +474,9 @@ impl Target<'_> {
             let set = sys::fsetxattr(fd, OsStr::from_bytes(name), value, XattrFlags::empty());
             self.attribute(set, path, name);
         }
+        // Both, because FUSE of the second version drops a change of one alone.
         let time = sys::Timespec { tv_sec: meta.mtime.seconds as _, tv_nsec: meta.mtime.nanos as _ };
-        let times = sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT as _ }, last_modification: time };
+        let times = sys::Timestamps { last_access: sys::Timespec { tv_sec: 0, tv_nsec: sys::UTIME_NOW as _ }, last_modification: time };
         sys::futimens(fd, &times).named("set the time of", &full)
     }
 

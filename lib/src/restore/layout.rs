@@ -3,6 +3,7 @@
 //! instead, each name by itself.
 
 use super::journal::{Journal, Object, Pair, Place};
+use super::swap;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::RecordPath;
@@ -290,6 +291,12 @@ pub(super) fn pair_up(root: &Path, journal: &mut Journal) -> Result<()> {
         let (live, aside) = (root.join(&path), journal.aside(root, &path));
         let dress = if folders.contains(&path) { Dress::of(&live)? } else { None };
         let Some(old) = dress else {
+            let is_root = journal.roots.iter().any(|root| root.to_path() == path);
+            if !is_root && Object::at(&aside)?.is_none() && journal.carry_from.iter().any(|folder| folder.to_path().starts_with(&path)) {
+                // A folder that is gone in the snapshot stays for what is carried over in it.
+                swap::make_like(&live, &aside)?;
+                disk::sync_dir(disk::parent(&aside))?;
+            }
             let (old, new) = (Object::at(&live)?, Object::at(&aside)?);
             if old.is_some() || new.is_some() {
                 journal.pairs.push(Pair::new(&path, old, new));

@@ -228,7 +228,7 @@ fn carry_one(from: &Path, to: &Path, name: &OsStr) -> Result<()> {
 }
 
 /// A folder that only the other side has is made here too, with its owner, permissions and time.
-fn make_like(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn make_like(from: &Path, to: &Path) -> Result<()> {
     if to.is_dir() {
         return Ok(());
     }
