@@ -463,7 +463,13 @@ pub fn shares_blocks(folder: &Path) -> bool {
 /// # Errors
 /// The system's: `EXDEV` across mounts, `EBUSY` on a mount point, `EINVAL` where the filesystem cannot.
 pub fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
-    sys::renameat_with(sys::CWD, one, sys::CWD, other, sys::RenameFlags::EXCHANGE)
+    // XFS takes it for a change of what changes places.
+    let times = [one, other].map(|path| sys::lstat(path).map(|stat| Mtime { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 }));
+    sys::renameat_with(sys::CWD, one, sys::CWD, other, sys::RenameFlags::EXCHANGE)?;
+    for (path, before) in [other, one].into_iter().zip(times) {
+        let _ = before.and_then(|mtime| set_mtime(sys::CWD.as_fd(), path, mtime));
+    }
+    Ok(())
 }
 
 /// Whether an error of [`exchange`] says that this filesystem knows no exchange, as NFS and many in user space do not.

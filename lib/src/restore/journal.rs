@@ -125,6 +125,8 @@ pub(super) struct Journal {
     pub(super) roots: Vec<RecordPath>,
     /// Folders that stay where they are, because they cannot be renamed: what is in them changes places instead.
     pub(super) split: Vec<Split>,
+    /// Whether only what differs changes places, because there is no room for more.
+    pub(super) in_place: bool,
     pub(super) pairs: Vec<Pair>,
     /// Whether the service is stopped and started.
     pub(super) control: bool,
@@ -169,6 +171,7 @@ impl Journal {
             places,
             roots,
             split,
+            in_place: false,
             pairs,
             control,
             units,

@@ -54,6 +54,9 @@ impl Run<'_, '_> {
     fn take_snapshot(&mut self) -> Result<String> {
         let (eco, root) = (self.eco, self.eco.root.as_path());
         let folder = eco.store.as_deref().ok_or_else(|| Error::Other("there is no store".into()))?;
+        if self.journal.in_place {
+            return Err(Error::Other("it holds only what differed".into()));
+        }
         let [place] = self.journal.places.as_slice() else {
             return Err(Error::Other("it lies on several filesystems".into()));
         };

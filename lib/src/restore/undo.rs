@@ -47,6 +47,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, order: Order, stage: &mut Stag
     journal.restore.safety = Some(id.clone());
     journal.carry = note.carry.clone();
     (journal.places, journal.roots, journal.split) = (note.places.clone(), note.roots.clone(), note.split.clone());
+    (journal.in_place, journal.pairs) = (note.in_place, note.pairs.clone());
     journal.check_places(&eco.root)?;
     layout::pair_up(&eco.root, &mut journal)?;
     journal.carry_from = swap::carried_from(&eco.root, &journal)?;
