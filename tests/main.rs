@@ -17,6 +17,7 @@ mod prove;
 mod reference_readers;
 mod safety;
 mod shape;
+mod staging;
 mod swaps;
 mod systemd;
 mod tool_ctl;

@@ -122,11 +122,11 @@ pub fn trace(words: &[&str], was: &[Item], is: &[Item], aside: impl Fn(&Path) ->
 pub fn outdated(before: &Plan, now: &Plan) -> Option<String> {
     let id = &before.restore;
     if now.tree.is_none() || before.tree != now.tree {
-        return Some(format!("the tree, the snapshot or eco.toml is not the one that plan {id} saw; nothing was changed: make a new plan"));
+        return Some(format!("the tree, the snapshot or eco.toml is not the one that plan {id} saw: make a new plan"));
     }
     let ways = |plan: &Plan| [("strategy", plan.strategy.clone()), ("control", plan.control.clone()), ("verify", plan.verify.join("; "))];
     let (name, was, is) = ways(before).into_iter().zip(ways(now)).map(|((name, was), (_, is))| (name, was, is)).find(|(_, was, is)| was != is)?;
-    Some(format!("plan {id} says '{was}' ({name}), and it would be '{is}' now; nothing was changed: make a new plan, or run it without one"))
+    Some(format!("plan {id} says '{was}' ({name}), and it would be '{is}' now: make a new plan, or do it without one"))
 }
 
 fn differ(old: &Item, new: &Item, any_time: bool) -> Option<(&'static str, Vec<String>)> {
