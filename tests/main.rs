@@ -11,6 +11,7 @@ mod kill;
 mod mounts;
 mod notify;
 mod page_records;
+mod plans;
 mod power;
 mod prove;
 mod reference_readers;

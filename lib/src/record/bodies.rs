@@ -515,6 +515,16 @@ pub struct Plan {
     pub control: String,
     /// Checks after the start.
     pub verify: Vec<String>,
+    /// The decision that is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// `operator` when a person asked for it or approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// SHA-256 over all that the plan rests on: the live tree, the snapshot, scopes, roots and patterns. Absent where it cannot be
+    /// carried out later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
     /// The first paths that change, for a person to look at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Difference>,

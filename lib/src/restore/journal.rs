@@ -359,6 +359,14 @@ pub fn pending(root: &Path) -> Result<Option<bool>> {
     Ok(Journal::read(&Journal::pending(root))?.map(|journal| journal.phase.is_safe_to_start()))
 }
 
+/// Whether there was a restore of this id: it is remembered, or its folder is there.
+///
+/// # Errors
+/// As [`Memory::read`].
+pub fn is_used(root: &Path, restore: &str) -> Result<bool> {
+    Ok(root.join(OURS).join(restore).exists() || Memory::read(root)?.0.iter().any(|done| done.restore == restore))
+}
+
 /// What was carried out before.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory(Vec<Remembered>);

@@ -11,6 +11,7 @@ use crate::archive::Taken;
 use crate::compare::{known_by_times, nothing_known};
 use crate::disk;
 use crate::error::{Error, Exit, Result};
+use crate::plan::outdated;
 use crate::record::{Plan, RecordPath, Restore, Scope};
 use crate::service::{Proof, UnitVerb};
 use crate::store::Stored;
@@ -53,15 +54,21 @@ pub struct Order {
     pub quick: bool,
     /// How unchanged files get into the staged tree.
     pub staging: Staging,
+    /// The plan that was made before and is to be carried out: only as it says, and only if all is as it was then.
+    pub planned: Option<Plan>,
 }
 
 impl Order {
+    fn by(&self) -> Option<String> {
+        self.by_operator.then(|| "operator".into())
+    }
+
     pub(super) fn record(&self) -> Restore {
         Restore {
             id: self.id.clone(),
             phase: "started".into(),
             decision: self.decision.clone(),
-            by: self.by_operator.then(|| "operator".into()),
+            by: self.by(),
             scope: Scope::join(&self.scopes),
             undoes: self.undoes.clone(),
             ..Restore::default()
@@ -118,6 +125,10 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
         data_loss_s: loses,
         control: how_controlled(eco, order.control) + &switched,
         verify: if order.undoes.is_some() { vec![UNDO_STANDS.into()] } else { what_is_verified(eco) },
+        decision: order.decision.clone(),
+        by: order.by(),
+        // An undo is asked for by its own word.
+        tree: look.tree.filter(|_| order.undoes.is_none()).map(|tree| tree.to_string()),
         examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
     };
     if ready.is_err() && order.dry_run {
@@ -125,6 +136,12 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     }
     // What cannot be done is not asked for.
     if ready.is_ok() {
+        if let Some(why) = order.planned.as_ref().and_then(|planned| outdated(planned, &plan)) {
+            if !order.dry_run {
+                run.withdraw()?;
+            }
+            return Err(Error::Refused(why));
+        }
         run.stage.emit(plan.clone());
         if order.dry_run {
             return Ok(None);

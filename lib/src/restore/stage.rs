@@ -6,6 +6,7 @@ use super::journal::{Journal, Place};
 use super::run::Order;
 use crate::archive::{Archive, Content, Donor, Entry, Extracted, Foreign, Index, Sharing, Taken, extract};
 use crate::compare::{self, Aside, Known, within};
+use crate::digest::Hasher;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::plan::{self, Comparison};
@@ -25,6 +26,7 @@ pub(super) struct Point {
     pub(super) index: Index,
     /// The roots of the scope, none inside another.
     pub(super) roots: Vec<PathBuf>,
+    scopes: Vec<Scope>,
     opened: Opened,
     aside: Aside,
     carry: Vec<String>,
@@ -92,7 +94,7 @@ impl Point {
         let today: Vec<String> = eco.rules.exclude.iter().chain(&eco.rules.preserve).cloned().collect();
         let aside = Aside::new(&index, &today)?;
         let carry: BTreeSet<String> = index.head.preserve.iter().chain(&index.head.exclude).chain(&today).cloned().collect();
-        Ok(Point { stored, index, roots, opened, aside, carry: carry.into_iter().collect(), only: None })
+        Ok(Point { stored, index, roots, scopes: scopes.clone(), opened, aside, carry: carry.into_iter().collect(), only: None })
     }
 
     fn content(&self) -> Content<'_> {
@@ -223,11 +225,17 @@ impl Point {
             }
         };
         let comparison = plan::compare(&self.stored.snapshot.id, &was, &is, |path| self.aside.covers(path));
+        let (scope, roots) = (Scope::join(&self.scopes), self.roots.iter().map(|root| root.to_string_lossy()).collect::<Vec<_>>());
+        let mut words = vec![self.stored.snapshot.id.as_str(), &scope];
+        words.extend(roots.iter().map(|root| root.as_ref()).chain(self.carry.iter().map(String::as_str)));
+        let mut hasher = Hasher::default();
+        plan::trace(&words, &was, &is, |path| self.aside.covers(path), &mut |bytes| hasher.update(bytes));
+        let tree = note.is_none().then(|| hasher.finish());
         let digests: HashMap<&Path, Digest> = was.iter().filter_map(|item| Some((item.node.path.as_path(), item.digest?))).collect();
         let same = is.iter().filter(|item| item.digest.is_some() && item.digest.as_ref() == digests.get(item.node.path.as_path()));
         let content = same.map(|item| item.node.path.clone()).collect();
         let altered = comparison.differences.iter().map(|difference| difference.path.to_path()).collect();
-        Ok(Look { comparison, carried: carried.iter().map(RecordPath::new).collect(), note, content, altered })
+        Ok(Look { comparison, carried: carried.iter().map(RecordPath::new).collect(), note, tree, content, altered })
     }
 
     /// Writes everything into the empty folder `into`. Each piece is checked against its digest on the way.
@@ -368,6 +376,8 @@ pub(super) struct Look {
     pub(super) carried: Vec<RecordPath>,
     /// What kept it from being complete.
     pub(super) note: Option<String>,
+    /// Of all that it went by; `None` when it was not complete.
+    pub(super) tree: Option<Digest>,
     /// Files with the snapshot's content.
     content: HashSet<PathBuf>,
     /// Paths that differ in anything.
