@@ -106,6 +106,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
 
     let looked = Instant::now();
     let ready = run.preflight(&mut point, &look, &live, order.dry_run).map_err(full_is_refused);
+    let looking = looked.elapsed();
     let way = if order.dry_run { layout::forecast(&eco.root, &run.journal) } else { layout::way(&run.journal) };
     let mut plan = Plan {
         restore: order.id.clone(),
@@ -158,7 +159,9 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     if let Some(note) = look.note.clone() {
         run.stage.report(&order.id, "compare", None, Some(note), began);
     }
-    run.stage.report(&order.id, "preflight", Some(ready.is_ok()), ready.as_ref().err().map(Error::to_string), looked);
+    // A person's thinking is no part of it.
+    let began_so_long_ago = Instant::now().checked_sub(looking).unwrap_or(looked);
+    run.stage.report(&order.id, "preflight", Some(ready.is_ok()), ready.as_ref().err().map(Error::to_string), began_so_long_ago);
     let staged = ready.and_then(|()| run.stage.go_on()).and_then(|()| run.prepare(&point, &look, &live).map_err(full_is_refused));
     let stopped = staged.and_then(|taken| run.stop().map(|()| taken));
     match stopped.and_then(|taken| run.look_again(&mut point, &taken)).and_then(|()| run.decide()) {
