@@ -83,7 +83,7 @@ fn a_plan_is_not_carried_out_on_another_tree() {
     let world = &due.world;
     let (file, _) = due.plan(&["latest-good"]);
     // What is preserved or excluded grows all the time.
-    world.write("data/metrics/2026-05", "e\n").write("data/new/y.tmp", "y\n");
+    world.write("data/metrics/2026-05", "e\n").write("data/new/y.tmp", "y\n").write("data/recommend/first.log", "l\n");
     due.world.run("eco-restore").args(["--dry-run", "--plan"]).arg(&file).exits(0);
     type Change<'a> = (&'a str, &'a dyn Fn());
     let changes: [Change<'_>; 6] = [

@@ -227,7 +227,7 @@ impl Point {
         let comparison = plan::compare(&self.stored.snapshot.id, &was, &is, |path| self.aside.covers(path));
         let (scope, roots) = (Scope::join(&self.scopes), self.roots.iter().map(|root| root.to_string_lossy()).collect::<Vec<_>>());
         let mut words = vec![self.stored.snapshot.id.as_str(), &scope];
-        words.extend(roots.iter().map(|root| root.as_ref()).chain(self.carry.iter().map(String::as_str)));
+        words.extend(roots.iter().map(|root| root.as_ref()).chain([""]).chain(self.carry.iter().map(String::as_str)));
         let mut hasher = Hasher::default();
         plan::trace(&words, &was, &is, |path| self.aside.covers(path), &mut |bytes| hasher.update(bytes));
         let tree = note.is_none().then(|| hasher.finish());
