@@ -79,7 +79,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let began = Instant::now();
     let time = stored.stamp.time;
     let point = Point::open(eco, stored, order, stage.progress)?;
-    let look = point.look(&eco.root, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
+    let look = point.look(eco, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
     let live = Live::new(&eco.root, &look, order.staging);
     let comparison = &look.comparison;
     let switched = if order.undoes.is_some() { String::new() } else { what_is_switched_off(eco, &order.scopes)? };

@@ -10,7 +10,7 @@ use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::plan::{self, Comparison};
 use crate::record::{RecordPath, Scope};
-use crate::scope::{Patterns, Walk, absorb, is_ours, walk};
+use crate::scope::{Patterns, Site, Walk, absorb, is_ours, walk};
 use crate::store::{Seal, Stored};
 use crate::tree::{Digest, Kind};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -171,11 +171,13 @@ impl Point {
 
     /// Looks at the live tree beside the snapshot. The live tree may be what is broken, so a part of it that cannot be read is no reason
     /// to stop: the note says so.
-    pub(super) fn look(&self, root: &Path, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {
+    pub(super) fn look(&self, eco: &Ecosystem, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {
         let everything = Patterns::new::<&str>(&[]).map_err(Error::Config)?;
-        let (walked, mut note) = match walk(root, &self.roots, &everything) {
-            Ok(walked) => (walked, None),
-            Err(e) => (Walk::default(), Some(format!("the live tree cannot be compared: {e}"))),
+        let cannot = |e: Error| format!("the live tree cannot be compared: {e}");
+        let site = eco.scopes.site(&eco.root, &self.roots);
+        let (site, walked, mut note) = match site.and_then(|site| Ok((walk(&site, &self.roots, &everything)?, site))) {
+            Ok((walked, site)) => (Some(site), walked, None),
+            Err(e) => (None, Walk::default(), Some(cannot(e))),
         };
         let carried: BTreeSet<PathBuf> = walked
             .entries
@@ -187,19 +189,20 @@ impl Point {
             .map(Path::to_owned)
             .collect();
         let was = compare::items_of(&self.index, &self.roots);
-        let is = match compare::items_in(root, walked, &self.index, &self.roots, known, None, progress) {
-            Ok(is) => is,
-            Err(e) => {
-                note = Some(format!("the live tree cannot be compared: {e}"));
-                Vec::new()
-            }
+        let is = match &site {
+            Some(site) => compare::items_in(site, walked, &self.index, &self.roots, known, None, progress),
+            None => Ok(Vec::new()),
         };
+        let is = is.unwrap_or_else(|e| {
+            note = Some(cannot(e));
+            Vec::new()
+        });
         let comparison = plan::compare(&self.stored.snapshot.id, &was, &is, |path| self.aside.covers(path));
         let digests: HashMap<&Path, Digest> = was.iter().filter_map(|item| Some((item.node.path.as_path(), item.digest?))).collect();
         let same = is.iter().filter(|item| item.digest.is_some() && item.digest.as_ref() == digests.get(item.node.path.as_path()));
         let content = same.map(|item| item.node.path.clone()).collect();
         let altered = comparison.differences.iter().map(|difference| difference.path.to_path()).collect();
-        Ok(Look { comparison, carried: carried.iter().map(RecordPath::new).collect(), note, content, altered })
+        Ok(Look { site, comparison, carried: carried.iter().map(RecordPath::new).collect(), note, content, altered })
     }
 
     /// Writes everything into the empty folder `into`. Each piece is checked against its digest on the way.
@@ -223,12 +226,11 @@ impl Point {
         stop: &AtomicBool,
     ) -> Result<Extracted> {
         let mut all = Extracted::default();
-        let dir = disk::open_dir(root)?;
         for (place, wanted) in self.wanted_in(root, journal) {
             let into = journal.folder_in(root, &place.path()).join("tree");
             let has = |path: &Path| live.has(path);
             let sharing = live.sharing_in(&root.join(place.path()));
-            let donor = sharing.map(|sharing| Donor { dir: dir.as_fd(), sharing, has: &has });
+            let donor = live.look.site.as_ref().zip(sharing).map(|(site, sharing)| Donor { site, sharing, has: &has });
             let done = self.extract_some(&wanted, &into, donor.as_ref(), progress, stop)?;
             if let Some((path, what)) = done.lost.first() {
                 return Err(Error::Refused(format!("{} cannot be put back whole: {what}; {} more", path.display(), done.lost.len() - 1)));
@@ -333,6 +335,8 @@ impl Point {
 
 /// The live tree beside the snapshot.
 pub(super) struct Look {
+    /// Where it lies; none where it cannot be compared.
+    site: Option<Site>,
     pub(super) comparison: Comparison,
     /// Folders that hold paths that are carried over.
     pub(super) carried: Vec<RecordPath>,
