@@ -3,6 +3,7 @@
 use super::hooks;
 use super::journal::{Journal, Memory, Pair, Phase};
 use super::layout;
+use super::pointer;
 use super::prove::what_is_verified;
 use super::stage::{Live, Point, Staging};
 use super::swap::{self, Side};
@@ -79,6 +80,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let began = Instant::now();
     let time = stored.stamp.time;
     let point = Point::open(eco, stored, order, stage.progress)?;
+    point.refuse_links()?;
     let look = point.look(eco, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
     let live = Live::new(&eco.root, &look, order.staging);
     let comparison = &look.comparison;
@@ -251,6 +253,7 @@ impl Run<'_, '_> {
     fn preflight(&mut self, point: &Point, live: &Live<'_>, only_look: bool) -> Result<()> {
         let root = self.eco.root.as_path();
         hooks::check(self.eco, &self.journal)?;
+        pointer::find(self.eco, &mut self.journal)?;
         point.room(root, &self.journal, live)?;
         if only_look {
             return Ok(());
@@ -285,6 +288,7 @@ impl Run<'_, '_> {
             Ok(((), Some(format!("{same} entries read back as they were captured"))))
         })?;
         self.stage.go_on()?;
+        pointer::settle(root, &mut self.journal)?;
         layout::pair_up(root, &mut self.journal)?;
         for pair in &self.journal.pairs {
             // What goes needs a place to go.

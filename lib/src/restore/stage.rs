@@ -105,6 +105,18 @@ impl Point {
         self.carry.clone()
     }
 
+    /// Refuses a snapshot from when a root that is a link was captured as nothing more.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] naming the root.
+    pub(super) fn refuse_links(&self) -> Result<()> {
+        let is_link = |entry: &&Entry| matches!(entry.node.kind, Kind::Symlink { .. }) && self.roots.contains(&entry.node.path);
+        self.index.entries.iter().find(is_link).map_or(Ok(()), |entry| {
+            let (archive, root) = (self.stored.path.display(), entry.node.path.display());
+            Err(Error::Refused(format!("{archive}: it holds {root} as a symbolic link, and nothing of what that led to")))
+        })
+    }
+
     /// Positions of the entries to extract: with `live`, not what is carried over from there.
     fn wanted(&self, live: Option<&Path>) -> Vec<usize> {
         let stays = |path: &Path| live.is_some_and(|root| self.aside.covers(path) && self.is_carried_from(root, path));
@@ -136,10 +148,9 @@ impl Point {
 
     fn weights(&self, root: &Path, journal: &Journal, live: &Live<'_>) -> Vec<(PathBuf, (u64, u64))> {
         let weigh = |(place, wanted): (&Place, Vec<usize>)| {
-            let place = root.join(place.path());
-            let shares = live.sharing_in(&place).is_some();
+            let shares = live.sharing_in(place).is_some();
             let weight = self.weigh(&wanted, |path| shares && live.has(path));
-            (place, weight)
+            (root.join(place.path()), weight)
         };
         self.wanted_in(root, journal).into_iter().map(weigh).collect()
     }
@@ -229,7 +240,7 @@ impl Point {
         for (place, wanted) in self.wanted_in(root, journal) {
             let into = journal.folder_in(root, &place.path()).join("tree");
             let has = |path: &Path| live.has(path);
-            let sharing = live.sharing_in(&root.join(place.path()));
+            let sharing = live.sharing_in(place);
             let donor = live.look.site.as_ref().zip(sharing).map(|(site, sharing)| Donor { site, sharing, has: &has });
             let done = self.extract_some(&wanted, &into, donor.as_ref(), progress, stop)?;
             if let Some((path, what)) = done.lost.first() {
@@ -375,11 +386,12 @@ impl<'a> Live<'a> {
         Live { root, look, staging, mapped }
     }
 
-    fn sharing_in(&self, place: &Path) -> Option<Sharing> {
+    fn sharing_in(&self, place: &Place) -> Option<Sharing> {
         match self.staging {
             Staging::Extract => None,
-            Staging::Clone => disk::shares_blocks(place).then_some(Sharing::Clone),
-            Staging::Link => Some(Sharing::Link),
+            Staging::Link if place.folder().is_none() => Some(Sharing::Link),
+            // A generation has its name before the last look, after which linked files may have to be written again.
+            _ => disk::shares_blocks(&self.root.join(place.path())).then_some(Sharing::Clone),
         }
     }
 
