@@ -9,7 +9,7 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use eco::archive::member::{Packer, Unpacker};
 use eco::archive::{Archive, CHUNK, Index};
-use eco::scope::{Patterns, walk};
+use eco::scope::{Patterns, Site, walk};
 use eco::tree::Digest;
 use std::fmt::Write as _;
 use std::fs;
@@ -71,7 +71,8 @@ const LISTED: usize = 100_000;
 fn walk_files(bencher: Bencher) {
     let tree = tree("walked", WALKED, |path, number| fs::write(path, number.to_string()));
     let nothing = Patterns::new::<&str>(&[]).expect("no pattern, no mistake in one");
-    bencher.counter(ItemsCount::new(WALKED)).bench_local(|| walk(&tree, &["data".into()], &nothing).expect("the tree can be walked"));
+    let site = Site::plain(&tree).expect("it was made just now");
+    bencher.counter(ItemsCount::new(WALKED)).bench_local(|| walk(&site, &["data".into()], &nothing).expect("the tree can be walked"));
 }
 
 #[divan::bench(sample_count = 5, sample_size = 1)]

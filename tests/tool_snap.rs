@@ -532,3 +532,65 @@ fn names_of_one_file_stay_together_when_a_folder_with_one_of_them_is_moved() {
     world.run("eco-restore").arg("latest").arg("--target").arg(&out).exits(0);
     world.tree("data").same_as(&Tree::of(&out.join("data")));
 }
+
+/// `data` is a link to a generation; outside of the ecosystem lies another one.
+fn with_generations() -> World {
+    let world = World::new();
+    world.write("releases/7/data/a", "alpha").write("releases/7/data/sub/b", "beta").write("config/c", noise(20_000, 7));
+    world.shell("ln -s a releases/7/data/link; chmod 2750 releases/7/data; ln -s releases/7/data data; cp -a releases/7/data ../elsewhere");
+    world
+}
+
+#[test]
+fn a_root_that_is_a_link_is_captured_as_what_it_leads_to() {
+    for to in ["releases/7/data", "../elsewhere"] {
+        let world = with_generations();
+        world.shell(&format!("ln -sfn {to} data; touch -d 2025-12-15 data/."));
+        let snapshot = world.run("eco-snap").arg("--good").exits(0).only();
+        assert_eq!((&snapshot["roots"], &snapshot["files"]), (&json!(["config", "data"]), &json!(3)), "{to}");
+        let kinds = world.run("eco-ls").args(["latest", "--files", "data/**"]).exits(0).all("entry");
+        let kinds: Vec<_> = kinds.iter().map(|entry| (entry["path"].as_str().unwrap(), entry["kind"].as_str().unwrap())).collect();
+        assert_eq!(kinds, [("data/a", "file"), ("data/link", "symlink"), ("data/sub", "dir"), ("data/sub/b", "file")]);
+        let out = world.folder().join("out");
+        world.run("eco-restore").arg("latest").arg("--target").arg(&out).exits(0);
+        Tree::of(&out.join("data")).same_as(&world.tree("data/."));
+
+        // What looks at the live tree sees the same, a differential snapshot builds on it, and a database is copied.
+        world.run("eco-verify").args(["latest", "--live"]).exits(0);
+        world.write("data/a", "other");
+        let live = world.run("eco-verify").args(["latest", "--live"]).exits(1);
+        assert_eq!(live.last("difference")["path"], "data/a");
+        let database = Connection::open(world.path("data/shop.db")).unwrap();
+        database.execute_batch("pragma journal_mode=wal; create table t(x); insert into t values (1);").unwrap();
+        let snapshot = world.run("eco-snap").arg("--differential").exits(0).only();
+        assert_eq!((&snapshot["mode"], &snapshot["files"]), (&json!("differential"), &json!(4)));
+        world.run("eco-verify").args(["latest", "--live"]).exits(0);
+        assert!(!world.run("eco-ls").args(["latest", "--files", "data/*"]).exits(0).stdout.contains("-wal"));
+    }
+}
+
+#[test]
+fn a_root_that_is_a_link_to_nothing_or_to_what_is_not_its_own_is_refused_by_name() {
+    let world = with_generations();
+    fs::create_dir_all(world.store().join("inside")).unwrap();
+    for (number, (to, code, says)) in [
+        ("releases/8/data", 3, "cannot follow the link"),
+        ("config", 2, "the root config holds as well"),
+        ("config/below", 2, "the root config holds as well"),
+        (".", 2, "not a tree of its own"),
+        ("..", 2, "not a tree of its own"),
+        (".eco/x", 2, "not a tree of its own"),
+        ("../shop-store", 2, "would lie inside 'data'"),
+        ("../shop-store/inside", 2, "leads into the store"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.shell(&format!("mkdir -p config/below .eco/x; ln -sfn {to} data"));
+        let ran = world.run("eco-snap").exits(code).says(says);
+        assert!(ran.stderr.contains("data") && ran.stdout.is_empty(), "{to}: {ran}");
+        assert!(stored(&world).is_empty(), "{to}");
+        // Whoever does not ask for it is not kept from anything.
+        world.run("eco-snap").args(["config", "-o"]).arg(world.folder().join(format!("{number}.tar.gz"))).exits(0);
+    }
+}

@@ -2,16 +2,14 @@
 
 use crate::archive::{Entry, Index};
 use crate::digest;
-use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::plan::Item;
-use crate::scope::{Found, Patterns, Walk, is_ours, walk};
+use crate::scope::{Found, Patterns, Site, Walk, is_ours, walk};
 use crate::sqlite;
 use crate::tree::{Digest, Kind};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,20 +49,20 @@ pub fn items_of(index: &Index, roots: &[PathBuf]) -> Vec<Item> {
 /// # Errors
 /// [`Error::Path`] for what cannot be read.
 pub fn read_back(base: &Path, index: &Index, roots: &[PathBuf], progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Item>> {
-    let walked = walk(base, roots, &Patterns::new::<&str>(&[]).map_err(Error::Config)?)?;
-    forget_cached(base, &walked)?;
-    items_in(base, walked, index, roots, &nothing_known, None, progress)
+    // What was written is what is there: a link is one.
+    let site = Site::plain(base)?;
+    let walked = walk(&site, roots, &Patterns::new::<&str>(&[]).map_err(Error::Config)?)?;
+    forget_cached(&site, &walked);
+    items_in(&site, walked, index, roots, &nothing_known, None, progress)
 }
 
 /// Asks the kernel to read from the disk next time. It may decline; what is compared is right or wrong either way.
-fn forget_cached(base: &Path, walked: &Walk) -> Result<()> {
-    let dir = disk::open_dir(base)?;
+fn forget_cached(site: &Site, walked: &Walk) {
     for found in walked.entries.iter().filter(|found| found.node.kind.size() > 0) {
-        if let Ok(file) = disk::open_beneath(dir.as_fd(), &found.node.path, OFlags::RDONLY, Mode::empty()) {
+        if let Ok(file) = site.open_at(&found.node.path, OFlags::RDONLY) {
             let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
         }
     }
-    Ok(())
 }
 
 /// Whether a path lies in one of the roots.
@@ -94,7 +92,7 @@ pub fn known_by_times(found: &Found, entry: Option<&Entry>) -> Option<Digest> {
 /// # Errors
 /// [`Error::Path`] for a file that cannot be read; [`Error::Other`] for a database that cannot be copied.
 pub fn items_in(
-    base: &Path,
+    site: &Site,
     walked: Walk,
     index: &Index,
     roots: &[PathBuf],
@@ -105,7 +103,6 @@ pub fn items_in(
     let was: HashMap<&Path, &Entry> = index.entries.iter().map(|e| (e.node.path.as_path(), e)).collect();
     let item = |found: Found| Item { digest: known(&found, was.get(found.node.path.as_path()).copied()), node: found.node };
     let mut items: Vec<Item> = walked.entries.into_iter().filter(|found| within(&found.node.path, roots)).map(item).collect();
-    let dir = disk::open_dir(base)?;
     let expected = items_of(index, roots);
     let lengths: HashMap<&Path, &Kind> = expected.iter().map(|item| (item.node.path.as_path(), &item.node.kind)).collect();
     let same_length = |item: &Item| matches!(item.node.kind, Kind::File { .. }) && lengths.get(item.node.path.as_path()) == Some(&&item.node.kind);
@@ -118,8 +115,8 @@ pub fn items_in(
             if item.digest.is_some() || !same_length(item) {
                 continue;
             }
-            let full = base.join(&item.node.path);
-            let file = match disk::open_beneath(dir.as_fd(), &item.node.path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+            let full = site.base().join(&item.node.path);
+            let file = match site.open_at(&item.node.path, OFlags::RDONLY | OFlags::NONBLOCK) {
                 Ok(file) => File::from(file),
                 // Gone since the walk: it has no digest, so it counts as changed.
                 Err(rustix::io::Errno::NOENT) => continue,
@@ -139,7 +136,7 @@ pub fn items_in(
             let Some(digest) = entry.sqlite else { continue };
             if item.digest != entry.digest && matches!(item.node.kind, Kind::File { size } if size > 0) {
                 let copy = scratch.join(format!("compare-{number}.db"));
-                let copied = sqlite::back_up(&base.join(&item.node.path), &copy).and_then(|()| sqlite::masked_digest(&copy));
+                let copied = sqlite::back_up(&site.base().join(&item.node.path), &copy).and_then(|()| sqlite::masked_digest(&copy));
                 // One that SQLite cannot read is certainly not the captured one.
                 if copied.is_ok_and(|now| now == digest) {
                     item.digest = entry.digest;

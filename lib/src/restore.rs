@@ -18,6 +18,7 @@ pub mod fuzz_entry;
 mod hooks;
 mod journal;
 mod layout;
+mod pointer;
 mod prove;
 mod recover;
 mod run;

@@ -157,10 +157,10 @@ fn open_files() -> HashSet<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scope::{Patterns, walk};
+    use crate::scope::{Patterns, Site, walk};
 
     fn found(base: &Path) -> Vec<Found> {
-        let walked = walk(base, &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap();
+        let walked = walk(&Site::plain(base).unwrap(), &["data".into()], &Patterns::new::<&str>(&[]).unwrap()).unwrap();
         walked.entries.into_iter().filter(|found| found.node.kind.word() == "file").collect()
     }
 

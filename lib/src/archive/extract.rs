@@ -7,6 +7,7 @@ use super::read::Pieces;
 use super::{Archive, Foreign, ZEROS, on_all_cores};
 use crate::disk::{self, Near};
 use crate::error::{Error, Named, Result};
+use crate::scope::Site;
 use crate::tree::{Hole, Identity, Kind, Meta, Mtime, Node};
 use nix::unistd::{Group, User};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, XattrFlags};
@@ -74,8 +75,8 @@ pub enum Sharing {
 
 /// A tree on the same filesystem that has some of the wanted files with the content that they should have.
 pub struct Donor<'a> {
-    /// The folder that the paths are below.
-    pub dir: BorrowedFd<'a>,
+    /// Where it lies.
+    pub site: &'a Site,
     /// How its files are taken.
     pub sharing: Sharing,
     /// Whether it has the file of this entry: to clone it, the same content; to link it, the same metadata too.
@@ -364,10 +365,11 @@ impl Target<'_> {
     fn take_one(&self, donor: &Donor<'_>, entry: &Entry, content: &Entry) -> Result<Option<Taken>> {
         let path = &entry.node.path;
         let full = self.into.join(path);
-        let Ok(source) = disk::open_beneath(donor.dir, path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) else { return Ok(None) };
+        let Ok(source) = donor.site.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK) else { return Ok(None) };
         match donor.sharing {
             Sharing::Link => {
-                let (from, to) = (disk::reach(donor.dir, path).named("open the folder of", &full)?, self.reach(path)?);
+                let (there, path_there) = donor.site.way(path);
+                let (from, to) = (disk::reach(there, &path_there).named("open the folder of", &full)?, self.reach(path)?);
                 match sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()) {
                     // Too many names already, another filesystem, or somebody else's file.
                     Err(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::NOENT) => return Ok(None),

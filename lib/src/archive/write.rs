@@ -17,15 +17,14 @@ use crate::digest;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::RecordPath;
-use crate::scope::{Found, Step};
+use crate::scope::{Found, Site, Step};
 use crate::tree::{Digest, Kind};
 use libdeflater::Crc;
 use reader::{Captured, Reader};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use spool::Spool;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -58,8 +57,8 @@ impl Default for Options {
 
 /// What to write.
 pub struct Source<'a> {
-    /// The folder that all paths are relative to.
-    pub base: &'a Path,
+    /// Where the tree lies.
+    pub site: &'a Site,
     /// The walk over it, which need not read attributes of files.
     pub walker: Box<dyn Iterator<Item = Result<Step>> + Send + 'a>,
     /// Says of each file whether it is taken from where it lies.
@@ -154,7 +153,7 @@ pub fn write(
     let (work_in, work_out) = channel::<(Vec<Event>, Sender<Packed>)>();
     let (order_in, order_out) = channel::<(usize, Receiver<Packed>)>();
     let work_out = Mutex::new(work_out);
-    let Source { base, walker, how, previous } = source;
+    let Source { site, walker, how, previous } = source;
     let from = previous.as_ref().map(|previous| previous.archive);
     let listing = previous.as_ref().map(Previous::listing).transpose()?;
     let top = head.top.clone();
@@ -166,11 +165,11 @@ pub fn write(
         let reader = scope.spawn(|| {
             let flow = reader::Flow::new(work_in, order_in, &budget);
             let previous = previous.as_ref().zip(listed).map(|(previous, listed)| beside::Beside::new(previous, listed));
-            Reader::new(base, &top, flow, previous, how, progress, stop)?.run(steps)
+            Reader::new(site, &top, flow, previous, how, progress, stop)?.run(steps)
         });
         for _ in 0..std::thread::available_parallelism().map_or(1, |n| n.get()) {
             scope.spawn(|| {
-                let mut worker = Worker { packer: Packer::new(options.level), unpacker: Unpacker::new(), again: Vec::new(), zeros: None, base, from };
+                let mut worker = Worker { packer: Packer::new(options.level), unpacker: Unpacker::new(), again: Vec::new(), zeros: None, site, from };
                 loop {
                     let next = work_out.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).recv();
                     let Ok((events, answer)) = next else { return };
@@ -284,7 +283,7 @@ struct Worker<'a> {
     again: Vec<u8>,
     /// The member that a whole piece of zeros becomes, and their digest: a file may hold gigabytes of them.
     zeros: Option<(Vec<u8>, Digest)>,
-    base: &'a Path,
+    site: &'a Site,
     from: Option<&'a Archive>,
 }
 
@@ -351,9 +350,8 @@ impl Worker<'_> {
 
     /// A part of a file in the tree.
     fn block(&self, path: &Path, at: u64, size: usize) -> Result<Vec<u8>> {
-        let full = self.base.join(path);
-        let dir = disk::open_dir(self.base)?;
-        let file = File::from(disk::open_beneath(dir.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).named("read", &full)?);
+        let full = self.site.base().join(path);
+        let file = File::from(self.site.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK).named("read", &full)?);
         disk::read_at(&file, &full, at, size)
     }
 }
@@ -496,10 +494,11 @@ mod tests {
         let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let head = Head { format: FORMAT, top: "top".into(), ..Head::default() };
         let skip = Patterns::new::<&str>(&[]).unwrap();
-        let walker = Walker::new(base, &["data".into()], &skip, Attributes::NotOfFiles).unwrap();
+        let site = Site::plain(base).unwrap();
+        let walker = Walker::new(&site, &["data".into()], &skip, Attributes::NotOfFiles).unwrap();
         let steps: Vec<_> = walker.collect();
         meanwhile();
-        let source = Source { base, walker: Box::new(steps.into_iter()), how: Box::new(|_| Ok(How::AsItIs)), previous: None };
+        let source = Source { site: &site, walker: Box::new(steps.into_iter()), how: Box::new(|_| Ok(How::AsItIs)), previous: None };
         let outcome = write(&mut file, &path, head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap();
         let Outcome::Written(written) = outcome else { panic!("no full archive") };
         written.check(&file, &path).unwrap();
@@ -518,7 +517,8 @@ mod tests {
         let attempt = |length: usize| {
             let mut file = tempfile::tempfile().unwrap();
             let skip = Patterns::new::<&str>(&[]).unwrap();
-            let walker = Walker::new(dir.path(), &["data".into()], &skip, Attributes::NotOfFiles).unwrap().map(|step| {
+            let site = Site::plain(dir.path()).unwrap();
+            let walker = Walker::new(&site, &["data".into()], &skip, Attributes::NotOfFiles).unwrap().map(|step| {
                 let mut step = step?;
                 if let Step::Found(found) = &mut step {
                     found.node.meta.xattrs = vec![(b"user.a".to_vec(), vec![0; length])];
@@ -526,7 +526,7 @@ mod tests {
                 Ok(step)
             });
             let head = Head { format: FORMAT, top: "top".into(), ..Head::default() };
-            let source = Source { base: dir.path(), walker: Box::new(walker), how: Box::new(|_| Ok(How::AsItIs)), previous: None };
+            let source = Source { site: &site, walker: Box::new(walker), how: Box::new(|_| Ok(How::AsItIs)), previous: None };
             write(&mut file, Path::new("a"), head, source, Options::default(), &|_| (), &AtomicBool::new(false)).map(|_| ())
         };
         attempt(1_000_000).unwrap();
@@ -546,9 +546,10 @@ mod tests {
             let base = Base { id: "b".into(), file: "a.tar.gz".into(), sha256_toc: digest.to_string() };
             let head = Head { base: Some(base), ..index.head.clone() };
             let skip = Patterns::new::<&str>(&[]).unwrap();
-            let walker = Walker::new(dir.path(), &["data".into()], &skip, Attributes::NotOfFiles).unwrap();
+            let site = Site::plain(dir.path()).unwrap();
+            let walker = Walker::new(&site, &["data".into()], &skip, Attributes::NotOfFiles).unwrap();
             let previous = Previous { archive: &archive, sha256_toc: digest.to_string(), began_ns: None, differential: true, rehash: false };
-            let source = Source { base: dir.path(), walker: Box::new(walker), how: Box::new(|_| Ok(How::AsItIs)), previous: Some(previous) };
+            let source = Source { site: &site, walker: Box::new(walker), how: Box::new(|_| Ok(How::AsItIs)), previous: Some(previous) };
             match write(&mut file, Path::new("b"), head, source, Options::default(), &|_| (), &AtomicBool::new(false)).unwrap() {
                 Outcome::Written(written) => Ok(written.head.gone.len()),
                 Outcome::FullInstead(why) => Err(why),

@@ -1,6 +1,7 @@
 //! What survives a crash: the journal of the transaction under way, and the memory of decisions that were carried out.
 
 use super::layout::Split;
+use super::pointer::Pointer;
 use crate::digest;
 use crate::disk;
 use crate::error::{Error, Named, Result};
@@ -96,11 +97,24 @@ pub(super) struct Place {
     path: RecordPath,
     /// Whether two names can change places there in one step.
     pub(super) exchanges: bool,
+    /// Of a root that is a link: the folder beside what it leads to in which a new generation is staged, until that is complete.
+    #[serde(default)]
+    folder: Option<RecordPath>,
 }
 
 impl Place {
     pub(super) fn new(path: &Path) -> Place {
-        Place { path: RecordPath::new(path), exchanges: true }
+        Place { path: RecordPath::new(path), exchanges: true, folder: None }
+    }
+
+    /// For what is staged in another folder than ours.
+    pub(super) fn elsewhere(path: &Path, folder: &Path) -> Place {
+        Place { folder: Some(RecordPath::new(folder)), ..Place::new(path) }
+    }
+
+    /// The folder, if it is not one in ours.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(RecordPath::to_path)
     }
 
     /// Relative to the ecosystem's root; the root itself is empty.
@@ -128,6 +142,12 @@ pub(super) struct Journal {
     /// Whether only what differs changes places, because there is no room for more.
     pub(super) in_place: bool,
     pub(super) pairs: Vec<Pair>,
+    /// Roots that are links: of them it is the links that change places.
+    #[serde(default)]
+    pub(super) pointers: Vec<Pointer>,
+    /// Generations that were made for it, noted before they are there.
+    #[serde(default)]
+    pub(super) made: Vec<RecordPath>,
     /// Whether the service is stopped and started.
     pub(super) control: bool,
     /// Units that are switched off before; modules come on again afterwards, and the others if the trees go back.
@@ -160,7 +180,7 @@ impl Phase {
 
 impl Journal {
     pub(super) fn new(began: Timestamp, restore: Restore, folder: String, control: bool) -> Journal {
-        let (roots, split, pairs, units, keep, aborted, safety, carry, carry_from) = Default::default();
+        let (roots, split, pairs, pointers, made, units, keep, aborted, safety, carry, carry_from) = Default::default();
         let places = vec![Place::new(Path::new(""))];
         Journal {
             version: VERSION,
@@ -173,6 +193,8 @@ impl Journal {
             split,
             in_place: false,
             pairs,
+            pointers,
+            made,
             control,
             units,
             keep,
@@ -206,12 +228,16 @@ impl Journal {
 
     /// The transaction's folder in one of its places.
     pub(super) fn folder_in(&self, root: &Path, place: &Path) -> PathBuf {
-        root.join(place).join(OURS).join(&self.folder)
+        let elsewhere = self.places.iter().find(|other| other.path() == place).and_then(Place::folder);
+        elsewhere.unwrap_or_else(|| root.join(place).join(OURS).join(&self.folder))
     }
 
-    /// Removes the transaction's folders, the one in the ecosystem's root last.
+    /// Removes the transaction's folders and the generations that were made for it, the folder in the ecosystem's root last.
     pub(super) fn remove_folders(&self, root: &Path) -> Result<()> {
-        for place in self.places.iter().rev().map(Place::path) {
+        for folder in self.places.iter().filter_map(Place::folder).chain(self.made.iter().map(RecordPath::to_path)) {
+            disk::keeping_times([disk::parent(&folder)], || disk::remove_tree(&folder))?;
+        }
+        for place in self.places.iter().filter(|place| place.folder.is_none()).rev().map(Place::path) {
             let folder = self.folder_in(root, &place);
             disk::remove_tree(&folder)?;
             if !place.as_os_str().is_empty() {
@@ -235,15 +261,16 @@ impl Journal {
                 return Err(Error::RecoverFirst(why));
             }
         }
-        Ok(())
+        let generations = self.pointers.iter().flat_map(|pointer| [pointer.old(), pointer.new_one()]);
+        match generations.into_iter().find(|generation| fs::symlink_metadata(generation).is_err()) {
+            Some(gone) => Err(Error::RecoverFirst(format!("{} is missing; nothing more was changed", gone.display()))),
+            None => Ok(()),
+        }
     }
 
     /// The place that the other side of a path is in: the nearest one above it.
     pub(super) fn place(&self, path: &Path) -> (PathBuf, bool) {
-        let above = |place: &&Place| {
-            let place = place.path();
-            path != place && path.starts_with(place)
-        };
+        let above = |place: &&Place| path.starts_with(place.path()) && (path != place.path() || place.folder.is_some());
         // The root is above everything.
         self.places.iter().rfind(above).map_or((PathBuf::new(), true), |place| (place.path(), place.exchanges))
     }
@@ -308,7 +335,7 @@ impl Journal {
         let folder = Path::new(&journal.folder);
         let plain = |path: PathBuf| path.as_os_str().is_empty() || check_plain(&path).is_ok();
         let inside = journal.paths().all(plain);
-        if !inside || check_plain(folder).is_err() || folder.iter().count() != 1 {
+        if !inside || check_plain(folder).is_err() || folder.iter().count() != 1 || !journal.leads_to_generations() {
             return Err("leads outside the tree that it is about".into());
         }
         Ok(journal)
@@ -317,7 +344,8 @@ impl Journal {
     /// Every path that it names.
     pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
         let parts = self.places.iter().map(Place::path).chain(self.split.iter().map(Split::path)).chain(self.pairs.iter().map(Pair::path));
-        parts.chain(self.roots.iter().chain(&self.carry_from).map(RecordPath::to_path))
+        let pointed = self.pointers.iter().map(Pointer::path);
+        parts.chain(pointed).chain(self.roots.iter().chain(&self.carry_from).map(RecordPath::to_path))
     }
 
     /// The transaction is over: its journal becomes the note for undoing it, or goes with its folder.

@@ -3,7 +3,7 @@
 //! instead, each name by itself.
 
 use super::journal::{Journal, Object, Pair, Place};
-use super::swap;
+use super::{pointer, swap};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::RecordPath;
@@ -101,6 +101,8 @@ impl Dress {
 pub(super) enum Way {
     /// Each root in one step of the kernel.
     Exchange,
+    /// Of roots that are links the links, in one step of the kernel.
+    Pointer,
     /// Each root in two, on a filesystem that knows no exchange.
     TwoRenames,
     /// What is in a root that cannot be renamed, name by name.
@@ -114,6 +116,7 @@ impl Way {
     pub(super) fn word(self) -> &'static str {
         match self {
             Way::Exchange => "exchange",
+            Way::Pointer => "pointer",
             Way::TwoRenames => "two-renames",
             Way::Children => "child-wise",
             Way::InPlace => "in-place",
@@ -124,6 +127,7 @@ impl Way {
     pub(super) fn guarantee(self) -> &'static str {
         match self {
             Way::Exchange => "each root is wholly old or wholly new at every instant",
+            Way::Pointer => "each root is wholly old or wholly new at every instant, and a link leads to a new generation of its tree",
             Way::TwoRenames => "for a moment a root is missing, while the service is stopped; after a crash --recover completes it",
             Way::Children => {
                 "each name in a root that cannot be renamed is old or new at every instant, and all of them agree when it is done or recovered"
@@ -142,6 +146,7 @@ pub(super) fn way(journal: &Journal) -> Way {
         () if journal.in_place => Way::InPlace,
         () if !journal.split.is_empty() => Way::Children,
         () if journal.places.iter().any(|place| !place.exchanges) => Way::TwoRenames,
+        () if !journal.pointers.is_empty() => Way::Pointer,
         () => Way::Exchange,
     }
 }
@@ -158,7 +163,7 @@ pub(super) fn forecast(root: &Path, journal: &Journal) -> Way {
         let live = root.join(path.to_path());
         mounts.iter().any(|mount| mount.starts_with(&live)) || occupied.join("lock").exists() && disk::is_movable(&live, &occupied) == Ok(false)
     };
-    if journal.roots.iter().any(stays) { Way::Children } else { Way::Exchange }
+    if journal.roots.iter().any(stays) { Way::Children } else { way(journal) }
 }
 
 /// Finds out, before anything is staged, how each root can change places, tried with empty folders in the very same places. What a
@@ -172,14 +177,14 @@ pub(super) fn survey(root: &Path, journal: &mut Journal) -> Result<()> {
     survey.open(0)?;
     for path in &roots {
         let live = root.join(path);
-        if disk::stat(&live)?.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode as _) == FileType::Symlink) {
-            return Err(Error::Refused(format!("{} is a symbolic link: roots that are links cannot change places", live.display())));
-        }
         let exchanges = survey.try_beside(&live, 0)?;
         survey.journal.places[0].exchanges &= exchanges;
-        survey.look_at(path)?;
+        match survey.journal.places.iter().position(|place| place.folder().is_some() && place.path() == *path) {
+            Some(number) => survey.open(number)?,
+            None => survey.look_at(path)?,
+        }
     }
-    Ok(())
+    pointer::try_carry(root, journal)
 }
 
 struct Survey<'a> {
@@ -197,8 +202,10 @@ impl Survey<'_> {
         self.journal.write_pending(self.root)?;
         let place = self.journal.places[number].path();
         let folder = self.journal.folder_in(self.root, &place);
-        disk::keeping_times([&self.root.join(place)], || disk::private_dir(disk::parent(&folder)))?;
-        disk::private_dir(&folder)?;
+        if self.journal.places[number].folder().is_none() {
+            disk::keeping_times([&self.root.join(place)], || disk::private_dir(disk::parent(&folder)))?;
+        }
+        disk::keeping_times([disk::parent(&folder)], || disk::private_dir(&folder))?;
         disk::private_dir(&folder.join("tree"))
     }
 
@@ -293,6 +300,7 @@ pub(super) fn clear_trials(root: &Path, journal: &Journal) -> Result<()> {
 /// # Errors
 /// As [`pair_up`]; [`Error::Path`] also when an overlay has no room for what it has to copy.
 pub(super) fn pair_up_for_good(root: &Path, journal: &mut Journal) -> Result<()> {
+    pointer::check(root, journal)?;
     if !journal.split.is_empty() {
         pair_up(root, journal)?;
         // From its lower layer an overlay copies a file when it is renamed, and the copy is another inode.

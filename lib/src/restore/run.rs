@@ -3,6 +3,7 @@
 use super::hooks;
 use super::journal::{Journal, Memory, Pair, Phase};
 use super::layout;
+use super::pointer;
 use super::prove::what_is_verified;
 use super::stage::{Live, Look, Point, Staging};
 use super::swap::{self, Side};
@@ -86,7 +87,8 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let began = Instant::now();
     let time = stored.stamp.time;
     let mut point = Point::open(eco, stored, order, stage.progress)?;
-    let look = point.look(&eco.root, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
+    point.refuse_links()?;
+    let look = point.look(eco, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
     let live = Live::new(&eco.root, &look, order.staging);
     let comparison = &look.comparison;
     let switched = if order.undoes.is_some() { String::new() } else { what_is_switched_off(eco, &order.scopes)? };
@@ -271,10 +273,14 @@ impl Run<'_, '_> {
     fn preflight(&mut self, point: &mut Point, look: &Look, live: &Live<'_>, only_look: bool) -> Result<()> {
         let root = self.eco.root.as_path();
         hooks::check(self.eco, &self.journal)?;
+        pointer::find(self.eco, &mut self.journal)?;
         if !only_look {
             layout::survey(root, &mut self.journal)?;
         }
         let Err(full) = point.room(root, &self.journal, live) else { return Ok(()) };
+        if !self.journal.pointers.is_empty() {
+            return Err(full);
+        }
         // For what differs alone there may be room.
         point.narrow(look);
         self.journal.in_place = true;
@@ -307,7 +313,8 @@ impl Run<'_, '_> {
             Ok(((), Some(format!("{same} entries read back as they were captured"))))
         })?;
         self.stage.go_on()?;
-        if journal.in_place {
+        pointer::settle(root, &mut self.journal)?;
+        if self.journal.in_place {
             layout::pair_up_in_place(root, &mut self.journal, &look.altered)?;
         } else {
             layout::pair_up(root, &mut self.journal)?;
@@ -323,11 +330,11 @@ impl Run<'_, '_> {
     /// What shares its file with the live tree, or stays there, is looked at once more, now that nobody writes: what has changed since
     /// comes from the archive.
     fn look_again(&mut self, point: &mut Point, taken: &[Taken]) -> Result<()> {
-        let (root, id) = (self.eco.root.as_path(), self.id());
+        let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
         if self.journal.in_place {
             let (journal, stop, progress) = (&mut self.journal, self.stage.stop, self.stage.progress);
             return self.stage.step(&id, "look-again", || {
-                let look = point.look(root, &nothing_known, progress)?;
+                let look = point.look(eco, &nothing_known, progress)?;
                 let late = point.narrow(&look);
                 let note = (!late.is_empty()).then(|| format!("{} more paths differ than before the stop", late.len()));
                 point.write_again(root, journal, late, stop)?;

@@ -4,6 +4,7 @@
 
 use super::Ecosystem;
 use super::journal::{Journal, Place};
+use super::pointer;
 use super::run::Run;
 use crate::disk;
 use crate::error::{Error, Named, Result};
@@ -56,6 +57,10 @@ impl Run<'_, '_> {
         let folder = eco.store.as_deref().ok_or_else(|| Error::Other("there is no store".into()))?;
         if self.journal.in_place {
             return Err(Error::Other("it holds only what differed".into()));
+        }
+        if let Some(pointer) = self.journal.pointers.first() {
+            let (link, old) = (root.join(pointer.path()), pointer.old());
+            return Err(Error::Other(format!("{} led to {}, which stays where it is", link.display(), old.display())));
         }
         let [place] = self.journal.places.as_slice() else {
             return Err(Error::Other("it lies on several filesystems".into()));
@@ -116,7 +121,11 @@ impl Run<'_, '_> {
             let _ = disk::sweep_temporaries(&folder.path());
             let _ = match Journal::read(&folder.path().join("undo")) {
                 Ok(Some(note)) if name != note.folder.as_str() => Ok(()),
-                Ok(Some(note)) if old(note.began) => let_go(root, &note).and_then(|()| note.remove_folders(root)),
+                Ok(Some(note)) if old(note.began) => let_go(root, &note).and_then(|()| {
+                    // Until its generation is needed no more, the note stays, which says whose that is.
+                    let needed = note.made.iter().any(|made| pointer::is_needed(root, &note, &made.to_path()));
+                    if needed { Ok(()) } else { note.remove_folders(root) }
+                }),
                 Ok(Some(note)) if note.safety.is_some() => let_go(root, &note),
                 Ok(None) if folder.path().join("trash").is_dir() => disk::remove_tree(&folder.path()),
                 _ => Ok(()),

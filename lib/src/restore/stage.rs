@@ -11,7 +11,7 @@ use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::plan::{self, Comparison};
 use crate::record::{RecordPath, Scope};
-use crate::scope::{Patterns, Walk, absorb, is_ours, walk};
+use crate::scope::{Patterns, Site, Walk, absorb, is_ours, walk};
 use crate::store::{Seal, Stored};
 use crate::tree::{Digest, Kind};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -109,6 +109,18 @@ impl Point {
         self.carry.clone()
     }
 
+    /// Refuses a snapshot from when a root that is a link was captured as nothing more.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] naming the root.
+    pub(super) fn refuse_links(&self) -> Result<()> {
+        let is_link = |entry: &&Entry| matches!(entry.node.kind, Kind::Symlink { .. }) && self.roots.contains(&entry.node.path);
+        self.index.entries.iter().find(is_link).map_or(Ok(()), |entry| {
+            let (archive, root) = (self.stored.path.display(), entry.node.path.display());
+            Err(Error::Refused(format!("{archive}: it holds {root} as a symbolic link, and nothing of what that led to")))
+        })
+    }
+
     /// Positions of the entries to extract: with `live`, not what is carried over from there.
     fn wanted(&self, live: Option<&Path>) -> Vec<usize> {
         let stays = |path: &Path| live.is_some_and(|root| self.aside.covers(path) && self.is_carried_from(root, path));
@@ -140,10 +152,9 @@ impl Point {
 
     fn weights(&self, root: &Path, journal: &Journal, live: &Live<'_>) -> Vec<(PathBuf, (u64, u64))> {
         let weigh = |(place, wanted): (&Place, Vec<usize>)| {
-            let place = root.join(place.path());
-            let shares = live.sharing_in(&place).is_some();
+            let shares = live.sharing_in(place).is_some();
             let weight = self.weigh(&wanted, |path| shares && live.has(path));
-            (place, weight)
+            (root.join(place.path()), weight)
         };
         self.wanted_in(root, journal).into_iter().map(weigh).collect()
     }
@@ -201,11 +212,13 @@ impl Point {
 
     /// Looks at the live tree beside the snapshot. The live tree may be what is broken, so a part of it that cannot be read is no reason
     /// to stop: the note says so.
-    pub(super) fn look(&self, root: &Path, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {
+    pub(super) fn look(&self, eco: &Ecosystem, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {
         let everything = Patterns::new::<&str>(&[]).map_err(Error::Config)?;
-        let (walked, mut note) = match walk(root, &self.roots, &everything) {
-            Ok(walked) => (walked, None),
-            Err(e) => (Walk::default(), Some(format!("the live tree cannot be compared: {e}"))),
+        let cannot = |e: Error| format!("the live tree cannot be compared: {e}");
+        let site = eco.scopes.site(&eco.root, &self.roots);
+        let (site, walked, mut note) = match site.and_then(|site| Ok((walk(&site, &self.roots, &everything)?, site))) {
+            Ok((walked, site)) => (Some(site), walked, None),
+            Err(e) => (None, Walk::default(), Some(cannot(e))),
         };
         let carried: BTreeSet<PathBuf> = walked
             .entries
@@ -217,13 +230,14 @@ impl Point {
             .map(Path::to_owned)
             .collect();
         let was = compare::items_of(&self.index, &self.roots);
-        let is = match compare::items_in(root, walked, &self.index, &self.roots, known, None, progress) {
-            Ok(is) => is,
-            Err(e) => {
-                note = Some(format!("the live tree cannot be compared: {e}"));
-                Vec::new()
-            }
+        let is = match &site {
+            Some(site) => compare::items_in(site, walked, &self.index, &self.roots, known, None, progress),
+            None => Ok(Vec::new()),
         };
+        let is = is.unwrap_or_else(|e| {
+            note = Some(cannot(e));
+            Vec::new()
+        });
         let comparison = plan::compare(&self.stored.snapshot.id, &was, &is, |path| self.aside.covers(path));
         let (scope, roots) = (Scope::join(&self.scopes), self.roots.iter().map(|root| root.to_string_lossy()).collect::<Vec<_>>());
         let mut words = vec![self.stored.snapshot.id.as_str(), &scope];
@@ -235,7 +249,7 @@ impl Point {
         let same = is.iter().filter(|item| item.digest.is_some() && item.digest.as_ref() == digests.get(item.node.path.as_path()));
         let content = same.map(|item| item.node.path.clone()).collect();
         let altered = comparison.differences.iter().map(|difference| difference.path.to_path()).collect();
-        Ok(Look { comparison, carried: carried.iter().map(RecordPath::new).collect(), note, tree, content, altered })
+        Ok(Look { site, comparison, carried: carried.iter().map(RecordPath::new).collect(), note, tree, content, altered })
     }
 
     /// Writes everything into the empty folder `into`. Each piece is checked against its digest on the way.
@@ -259,12 +273,11 @@ impl Point {
         stop: &AtomicBool,
     ) -> Result<Extracted> {
         let mut all = Extracted::default();
-        let dir = disk::open_dir(root)?;
         for (place, wanted) in self.wanted_in(root, journal) {
             let into = journal.folder_in(root, &place.path()).join("tree");
             let has = |path: &Path| live.has(path);
-            let sharing = live.sharing_in(&root.join(place.path()));
-            let donor = sharing.map(|sharing| Donor { dir: dir.as_fd(), sharing, has: &has });
+            let sharing = live.sharing_in(place);
+            let donor = live.look.site.as_ref().zip(sharing).map(|(site, sharing)| Donor { site, sharing, has: &has });
             let done = self.extract_some(&wanted, &into, donor.as_ref(), progress, stop)?;
             if let Some((path, what)) = done.lost.first() {
                 return Err(Error::Refused(format!("{} cannot be put back whole: {what}; {} more", path.display(), done.lost.len() - 1)));
@@ -371,6 +384,8 @@ impl Point {
 
 /// The live tree beside the snapshot.
 pub(super) struct Look {
+    /// Where it lies; none where it cannot be compared.
+    site: Option<Site>,
     pub(super) comparison: Comparison,
     /// Folders that hold paths that are carried over.
     pub(super) carried: Vec<RecordPath>,
@@ -411,11 +426,12 @@ impl<'a> Live<'a> {
         Live { root, look, staging, mapped }
     }
 
-    fn sharing_in(&self, place: &Path) -> Option<Sharing> {
+    fn sharing_in(&self, place: &Place) -> Option<Sharing> {
         match self.staging {
             Staging::Extract => None,
-            Staging::Clone => disk::shares_blocks(place).then_some(Sharing::Clone),
-            Staging::Link => Some(Sharing::Link),
+            Staging::Link if place.folder().is_none() => Some(Sharing::Link),
+            // A generation has its name before the last look, after which linked files may have to be written again.
+            _ => disk::shares_blocks(&self.root.join(place.path())).then_some(Sharing::Clone),
         }
     }
 

@@ -150,9 +150,9 @@ pub(super) fn carry(root: &Path, journal: &Journal, side: Side) -> Result<u64> {
     for pair in journal.pairs.iter().filter(|pair| pair.old.is_some() && pair.new.is_some()) {
         for (folder, deep) in &places {
             if folder.starts_with(pair.path()) {
-                moved += carry_folder(root, journal, &patterns, folder, *deep)?;
+                moved += carry_folder(root, journal, &patterns, (folder, *deep), side)?;
             } else if *deep && pair.path().starts_with(folder) {
-                moved += carry_folder(root, journal, &patterns, &pair.path(), true)?;
+                moved += carry_folder(root, journal, &patterns, (&pair.path(), true), side)?;
             }
         }
     }
@@ -168,7 +168,7 @@ pub(super) fn carried_from(root: &Path, journal: &Journal) -> Result<Vec<RecordP
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = journal.pairs.iter().filter(|pair| pair.old.is_some()).map(Pair::path).collect();
     while let Some(folder) = folders.pop() {
-        let path = root.join(&folder);
+        let path = journal.sides(root, &folder, Side::Old).1;
         if !fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
             continue;
         }
@@ -191,8 +191,8 @@ fn beginning(pattern: &str) -> Option<PathBuf> {
     (!folder.as_os_str().is_empty()).then_some(folder)
 }
 
-fn carry_folder(root: &Path, journal: &Journal, patterns: &Patterns, folder: &Path, deep: bool) -> Result<u64> {
-    let (from, to) = (journal.aside(root, folder), root.join(folder));
+fn carry_folder(root: &Path, journal: &Journal, patterns: &Patterns, (folder, deep): (&Path, bool), side: Side) -> Result<u64> {
+    let (from, to) = journal.sides(root, folder, side);
     let is_dir = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
     if !is_dir(&from) {
         return Ok(0);
@@ -205,7 +205,7 @@ fn carry_folder(root: &Path, journal: &Journal, patterns: &Patterns, folder: &Pa
             carry_one(&from, &to, &name)?;
             moved += 1;
         } else if deep && is_dir(&from.join(&name)) {
-            moved += carry_folder(root, journal, patterns, &path, true)?;
+            moved += carry_folder(root, journal, patterns, (&path, true), side)?;
         }
     }
     if moved > 0 {

@@ -4,6 +4,7 @@
 use super::hooks;
 use super::journal::{Journal, Phase};
 use super::layout;
+use super::pointer;
 use super::run::{Order, Run, UNDO_STANDS, restore};
 use super::safety::{has_tree, stored};
 use super::swap;
@@ -48,6 +49,8 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, order: Order, stage: &mut Stag
     journal.carry = note.carry.clone();
     (journal.places, journal.roots, journal.split) = (note.places.clone(), note.roots.clone(), note.split.clone());
     (journal.in_place, journal.pairs) = (note.in_place, note.pairs.clone());
+    journal.made = note.made.clone();
+    pointer::find_again(&eco.root, &mut journal)?;
     journal.check_places(&eco.root)?;
     layout::pair_up(&eco.root, &mut journal)?;
     journal.carry_from = swap::carried_from(&eco.root, &journal)?;

@@ -1,6 +1,6 @@
 //! The walk over the roots: every entry once, folders before what is in them, names in byte order.
 
-use super::{JOURNALS, OURS, Patterns};
+use super::{JOURNALS, OURS, Patterns, Site};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::tree::{Identity, Kind, Node};
@@ -107,7 +107,7 @@ pub enum Attributes {
 /// What a walk found.
 #[derive(Debug, Default)]
 pub struct Walk {
-    /// Every entry, folders first. `base` itself (with an empty path) and the folders above the roots are among them, for their
+    /// Every entry, folders first. The site's folder itself (with an empty path) and the folders above the roots are among them, for their
     /// metadata.
     pub entries: Vec<Found>,
     /// Roots that are not there.
@@ -120,9 +120,9 @@ pub struct Walk {
 ///
 /// # Errors
 /// As [`Walker`], and for the first thing that cannot be read.
-pub fn walk(base: &Path, roots: &[PathBuf], skip: &Patterns) -> Result<Walk> {
+pub fn walk(site: &Site, roots: &[PathBuf], skip: &Patterns) -> Result<Walk> {
     let mut walk = Walk::default();
-    for step in Walker::new(base, roots, skip, Attributes::All)? {
+    for step in Walker::new(site, roots, skip, Attributes::All)? {
         match step? {
             Step::Found(found) => walk.entries.push(found),
             Step::Absent(root) => walk.absent.push(root),
@@ -133,7 +133,7 @@ pub fn walk(base: &Path, roots: &[PathBuf], skip: &Patterns) -> Result<Walk> {
     Ok(walk)
 }
 
-/// Walks roots beneath a folder, links not followed, leaving out what `skip` matches and the tools' own folder. Entries that vanish
+/// Walks roots beneath a folder, no links followed but those that are roots of the [`Site`], leaving out what `skip` matches and the tools' own folder. Entries that vanish
 /// meanwhile are left out. Further names of a file become [`Kind::Hardlink`].
 ///
 /// What it holds: the names still to come in each folder on the way down, and the first name of every file that has several.
@@ -143,8 +143,7 @@ pub fn walk(base: &Path, roots: &[PathBuf], skip: &Patterns) -> Result<Walk> {
 pub struct Walker<'a> {
     roots: VecDeque<PathBuf>,
     skip: &'a Patterns,
-    /// The folder that everything is beneath.
-    dir: OwnedFd,
+    site: &'a Site,
     eye: Eye<'a>,
     /// Found, and not yet handed out.
     ready: VecDeque<Step>,
@@ -184,19 +183,18 @@ impl Folder {
 }
 
 impl<'a> Walker<'a> {
-    /// A walk over `roots`, in their order, beneath the folder `base`. Nothing but `base` is looked at yet.
+    /// A walk over `roots`, in their order, in this site. Nothing but its folder is looked at yet.
     ///
     /// # Errors
-    /// [`Error::Path`] for `base`.
-    pub fn new(base: &'a Path, roots: &[PathBuf], skip: &'a Patterns, attributes: Attributes) -> Result<Walker<'a>> {
-        let dir = disk::open_dir(base)?;
-        let mut eye = Eye { base, attributes, links: HashMap::new(), owners: Owners::default() };
-        let ready = match eye.look(dir.as_fd(), OsStr::new("."), Path::new(""))? {
+    /// [`Error::Path`] for that folder.
+    pub fn new(site: &'a Site, roots: &[PathBuf], skip: &'a Patterns, attributes: Attributes) -> Result<Walker<'a>> {
+        let mut eye = Eye { base: site.base(), attributes, links: HashMap::new(), owners: Owners::default() };
+        let ready = match eye.look(site.dir(), OsStr::new("."), Path::new(""))? {
             Seen::Entry(found) => VecDeque::from([Step::Found(*found)]),
             _ => VecDeque::new(),
         };
         let roots = roots.iter().cloned().collect();
-        Ok(Walker { roots, skip, dir, eye, ready, above: Vec::new(), way: Vec::new(), path: PathBuf::new() })
+        Ok(Walker { roots, skip, site, eye, ready, above: Vec::new(), way: Vec::new(), path: PathBuf::new() })
     }
 
     /// Takes one step; false at the end.
@@ -230,8 +228,8 @@ impl<'a> Walker<'a> {
         let folders: Vec<&Path> = root.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
         let mut here: Option<OwnedFd> = None;
         for folder in folders.into_iter().rev() {
-            let at = here.as_ref().unwrap_or(&self.dir).as_fd();
-            let name = folder.file_name().unwrap_or_default();
+            let here_now = here.as_ref().map_or(self.site.dir(), |fd| fd.as_fd());
+            let (at, name) = self.site.door(folder).unwrap_or((here_now, folder.file_name().unwrap_or_default()));
             if !self.above.iter().any(|seen| seen == folder) {
                 match self.eye.look(at, name, folder)? {
                     Seen::Entry(found) => self.ready.push_back(Step::Found(*found)),
@@ -249,7 +247,7 @@ impl<'a> Walker<'a> {
             }
         }
         let Some(name) = root.file_name() else { return Ok(false) };
-        let at = here.as_ref().unwrap_or(&self.dir).as_fd();
+        let (at, name) = self.site.door(root).unwrap_or((here.as_ref().map_or(self.site.dir(), |fd| fd.as_fd()), name));
         Walker::enter(&mut self.eye, self.skip, &mut self.ready, at, name, root).map(|entered| match entered {
             Entered::Nothing => false,
             Entered::Entry => true,
@@ -321,10 +319,12 @@ impl<'a> Walker<'a> {
         let keep = self.way.len().saturating_sub(OPEN);
         let mut here: Option<OwnedFd> = None;
         for number in 0..self.way.len() {
-            let at = here.as_ref().or(number.checked_sub(1).and_then(|before| self.way[before].fd.as_ref())).unwrap_or(&self.dir);
+            let above = here.as_ref().or(number.checked_sub(1).and_then(|before| self.way[before].fd.as_ref()));
             let name = &self.way[number].name;
-            let opened =
-                if number == 0 { disk::open_beneath(at.as_fd(), name, FOLDER, Mode::empty()) } else { sys::openat(at, name, FOLDER, Mode::empty()) };
+            let opened = match above {
+                Some(at) => sys::openat(at, name, FOLDER, Mode::empty()),
+                None => self.site.open_at(name, FOLDER),
+            };
             let fd = match opened {
                 Ok(fd) => fd,
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
@@ -481,7 +481,8 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("data/sock")).unwrap();
         let skip = Patterns::new(&["*.tmp", "data/cache"]).unwrap();
         let roots = ["data", "m/x", "missing", "none/at/all"].map(PathBuf::from);
-        let walk = walk(dir.path(), &roots, &skip).unwrap();
+        let site = Site::plain(dir.path()).unwrap();
+        let walk = walk(&site, &roots, &skip).unwrap();
         assert_eq!(
             names(&walk),
             [
@@ -526,8 +527,9 @@ mod tests {
         let skip = Patterns::new::<&str>(&[]).unwrap();
         let open = || fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
         let ours = || open().filter(|path| path.starts_with(dir.path())).count();
+        let site = Site::plain(dir.path()).unwrap();
         let (before, mut most, mut found) = (ours(), 0, Vec::new());
-        for step in Walker::new(dir.path(), &["data".into()], &skip, Attributes::All).unwrap() {
+        for step in Walker::new(&site, &["data".into()], &skip, Attributes::All).unwrap() {
             let Step::Found(entry) = step.unwrap() else { panic!("neither a socket nor absent") };
             most = most.max(ours() - before);
             found.push(entry.node);
@@ -556,8 +558,9 @@ mod tests {
             }
         }
         let skip = Patterns::new::<&str>(&[]).unwrap();
+        let site = Site::plain(dir.path()).unwrap();
         let seen = |attributes| {
-            let walker = Walker::new(dir.path(), &["data".into()], &skip, attributes).unwrap();
+            let walker = Walker::new(&site, &["data".into()], &skip, attributes).unwrap();
             walker.map(|step| if let Step::Found(found) = step.unwrap() { found.node.meta.xattrs.len() } else { 0 }).collect::<Vec<_>>()
         };
         assert_eq!(seen(Attributes::All), [0, 1, 1]);
@@ -569,6 +572,7 @@ mod tests {
         fn can_be_sent<T: Send>(_: T) {}
         let dir = tempfile::tempdir().unwrap();
         let skip = Patterns::new::<&str>(&[]).unwrap();
-        can_be_sent(Walker::new(dir.path(), &[], &skip, Attributes::All).unwrap());
+        let site = Site::plain(dir.path()).unwrap();
+        can_be_sent(Walker::new(&site, &[], &skip, Attributes::All).unwrap());
     }
 }

@@ -71,7 +71,8 @@ pub fn compare_live(
     let index = read_index(stored, &scopes.full())?;
     let roots: Vec<PathBuf> = index.head.snapshot.roots.iter().map(PathBuf::from).collect();
     let aside = Aside::new(&index, &rules.exclude.iter().chain(&rules.preserve).cloned().collect::<Vec<_>>())?;
-    let walked = walk(base, &roots, &Patterns::new::<&str>(&[]).map_err(Error::Config)?)?;
-    let is = compare::items_in(base, walked, &index, &roots, &compare::nothing_known, Some(scratch), progress)?;
+    let site = scopes.site(base, &roots)?;
+    let walked = walk(&site, &roots, &Patterns::new::<&str>(&[]).map_err(Error::Config)?)?;
+    let is = compare::items_in(&site, walked, &index, &roots, &compare::nothing_known, Some(scratch), progress)?;
     Ok(plan::compare(&stored.snapshot.id, &compare::items_of(&index, &roots), &is, |path| aside.covers(path)))
 }

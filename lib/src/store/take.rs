@@ -107,6 +107,7 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         let roots = names(&taking.roots).join(", ");
         return Err(Error::Config(format!("nothing to capture: none of the roots ({roots}) is in {}", taking.base.display())));
     }
+    let site = taking.scopes.site(taking.base, &taking.roots)?;
     let mut before = Before::find(store, &taking);
     let mut notes = Vec::new();
     let mut differential = taking.mode != Mode::Full;
@@ -124,8 +125,8 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     let written = loop {
         let previous = before.as_ref().map(|before| before.as_previous(differential, taking.rehash));
         let source = Source {
-            base: taking.base,
-            walker: Box::new(Walker::new(taking.base, &taking.roots, &skip, Attributes::NotOfFiles)?),
+            site: &site,
+            walker: Box::new(Walker::new(&site, &taking.roots, &skip, Attributes::NotOfFiles)?),
             how: match taking.rules.sqlite {
                 SqliteMode::Bytes => Box::new(|_| Ok(How::AsItIs)),
                 SqliteMode::Online => {
@@ -184,6 +185,9 @@ fn place(store: &Store, taking: &Taking<'_>) -> Result<(PathBuf, String)> {
     };
     if let Some(root) = taking.roots.iter().find(|root| is_within(&folder, &taking.base.join(root))) {
         return Err(Error::Usage(format!("the archive would lie inside '{}', which it has to hold: {}", root.display(), path.display())));
+    }
+    if let Some(root) = taking.roots.iter().find(|root| is_within(&taking.base.join(root), &store.folder)) {
+        return Err(Error::Config(format!("the root {} leads into the store, {}", taking.base.join(root).display(), store.folder.display())));
     }
     if taking.output.is_none() {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).named("create the folder", &folder)?;

@@ -7,13 +7,13 @@ use super::{Ask, Budget, Event, How, Packed};
 use crate::digest::{self, Hasher};
 use crate::disk;
 use crate::error::{Error, Named, Result};
-use crate::scope::{Found, Step, Unreadable, is_unreadable};
+use crate::scope::{Found, Site, Step, Unreadable, is_unreadable};
 use crate::tree::{Digest, Hole, Kind, Meta, Node};
 use rustix::fs::{Mode, OFlags, Stat};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,8 +86,7 @@ impl<'a> Flow<'a> {
 
 /// The thread that reads the tree.
 pub(super) struct Reader<'a, I: Iterator> {
-    base: &'a Path,
-    dir: OwnedFd,
+    site: &'a Site,
     top: &'a str,
     flow: Flow<'a>,
     before: Option<Beside<'a, I>>,
@@ -113,7 +112,7 @@ pub(super) struct Reader<'a, I: Iterator> {
 
 impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> {
     pub(super) fn new(
-        base: &'a Path,
+        site: &'a Site,
         top: &'a str,
         flow: Flow<'a>,
         before: Option<Beside<'a, I>>,
@@ -121,10 +120,8 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         progress: &'a (dyn Fn(u64) + Sync),
         stop: &'a AtomicBool,
     ) -> Result<Reader<'a, I>> {
-        let dir = disk::open_dir(base)?;
         Ok(Reader {
-            base,
-            dir,
+            site,
             top,
             flow,
             before,
@@ -172,7 +169,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
     fn look(&mut self, found: &Found) {
         if let Kind::File { .. } = found.node.kind {
             let (path, flags) = (&found.node.path, OFlags::RDONLY | OFlags::NONBLOCK);
-            let opened = disk::open_beneath(self.dir.as_fd(), path, flags, Mode::empty()).named("read", self.base.join(path));
+            let opened = self.site.open_at(path, flags).named("read", self.site.base().join(path));
             if let Err(why) = opened.map(|_| ()) {
                 self.refused(why).unwrap_or_default();
             }
@@ -322,9 +319,9 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
     /// Reads one file. A change that is noticed before anything was sent costs nothing; a larger file is taken back. On the last
     /// try it is kept as it is.
     fn read(&mut self, mut found: Found, copy: Option<&(PathBuf, Digest)>, listed: Option<&Listed>, last_try: bool) -> Result<Attempt> {
-        let full = self.base.join(&found.node.path);
+        let full = self.site.base().join(&found.node.path);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let live = disk::open_beneath(self.dir.as_fd(), &found.node.path, flags, Mode::empty());
+        let live = self.site.open_at(&found.node.path, flags);
         let mut opened = match live {
             Ok(file) => Opened::new(File::from(file), full)?,
             Err(rustix::io::Errno::NOENT) => return Ok(Attempt::Vanished),
@@ -518,7 +515,7 @@ impl<'a, I: Iterator<Item = std::result::Result<Listed, String>>> Reader<'a, I> 
         header::encode(self.top, &entry.stored_node(), &mut self.pending);
         // Who reads them takes more for an attack.
         if self.pending.len() - before > header::LONGEST {
-            let full = self.base.join(&entry.node.path);
+            let full = self.site.base().join(&entry.node.path);
             let said = format!("{} has more than {} KiB of attributes, which no archive can hold", full.display(), header::LONGEST >> 10);
             return Err(Error::Other(format!("{said}: remove them, or exclude it in eco.toml")));
         }
