@@ -489,7 +489,7 @@ pub struct Plan {
     /// Into which folder, when it is not the live tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// How the trees change places: `exchange`, `two-renames`, `child-wise`, `in-place`, `extract` (into a target) or `command` (no tree at all).
+    /// How the trees change places: `exchange`, `pointer`, `two-renames`, `child-wise`, `in-place`, `extract` (into a target) or `command` (no tree at all).
     pub strategy: String,
     /// What the strategy guarantees at every instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
