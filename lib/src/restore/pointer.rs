@@ -245,8 +245,8 @@ pub(super) fn find_again(root: &Path, journal: &mut Journal) -> Result<()> {
 /// Whether a root leads to this generation now, or would after an undo.
 pub(super) fn is_needed(root: &Path, note: &Journal, generation: &Path) -> bool {
     let live = |path: &RecordPath| fs::canonicalize(root.join(path.to_path())).is_ok_and(|target| target == generation);
-    let folders = fs::read_dir(root.join(OURS)).into_iter().flatten().flatten();
-    let mut others = folders.map(|folder| Journal::read(&folder.path().join("undo")));
+    let folders = fs::read_dir(root.join(OURS)).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let mut others = folders.map(|folder| Journal::read(&folder.join("undo")));
     // Of a note that cannot be read nobody knows what it needs.
     note.roots.iter().any(live)
         || others.any(|other| match other {
