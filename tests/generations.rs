@@ -64,7 +64,7 @@ fn a_new_generation_stands_beside_the_old_one_and_the_link_is_written_like_the_o
         assert_eq!(world.read("data/orders"), "1\n2\n3\n");
         // What is preserved went along, and all else that was there is there.
         assert_eq!((world.read("data/metrics/2026-04"), old.join("metrics/2026-04").exists()), ("d\n".into(), false));
-        assert!(done.step("safety")["note"].as_str().unwrap().contains("stays where it is"), "{done}");
+        assert!(done.step("safety")["note"].as_str().unwrap().contains("what it led to stays"), "{done}");
         // The folder of a preserved file that is new since the snapshot is there for that.
         assert_eq!(world.run("eco-verify").args(["latest-good", "--live"]).exits(1).last("difference")["path"], "data/new");
 

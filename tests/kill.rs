@@ -208,7 +208,8 @@ impl Due {
     #[track_caller]
     pub fn undone(&self, at: &dyn Debug, before: &[Tree]) {
         self.world.run("eco-restore").arg("--undo").exits(0);
-        assert!(self.roots() == before, "{at:?}: what was before cannot be had back");
+        let lost: Vec<String> = before.iter().zip(self.roots()).flat_map(|(wanted, now)| wanted.differences(&now)).collect();
+        assert!(lost.is_empty(), "{at:?}: what was before cannot be had back: {lost:?}");
         self.kept(at);
     }
 }

@@ -1,7 +1,7 @@
 //! Ecosystems as containers have them: on a bind mount, a tmpfs or an overlay, with roots that are mount points, have some inside,
 //! come from an image's layer or are links. A rollback works on all of them, can be undone, and survives being killed.
 
-use crate::harness::{World, apart, not_shown};
+use crate::harness::{Dice, World, apart, not_shown};
 use crate::kill::{Due, KILL, sweep};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -133,6 +133,37 @@ fn an_ecosystem_on_a_filesystem_that_cannot_exchange_is_rolled_back() {
     });
 }
 
+/// The service on a filesystem of 2 MiB, of which it fills more than half.
+fn cramped(world: World) -> Option<World> {
+    let world = with(world, "", "mount", &["-ttmpfs", "-osize=2m", "eco-test"])?;
+    let mut dice = Dice::new(7);
+    world.write("data/large", (0..1200 << 10).map(|_| dice.roll(256) as u8).collect::<Vec<u8>>());
+    Some(world)
+}
+
+#[test]
+fn an_ecosystem_without_room_for_a_second_tree_is_rolled_back_in_place() {
+    let name = "an_ecosystem_without_room_for_a_second_tree_is_rolled_back_in_place";
+    holds(name, "an ecosystem without room for a second tree", cramped);
+}
+
+#[test]
+fn what_is_written_before_the_stop_is_rolled_back_in_place_too() {
+    let name = "mounts::what_is_written_before_the_stop_is_rolled_back_in_place_too";
+    apart(name, "writes before a rollback in place", || {
+        let Some(world) = cramped(World::new()) else { return not_shown("writes before a rollback in place", "no tmpfs can be mounted here") };
+        let due = Due::full(world);
+        let stop = due.world.read("bin/stop");
+        let late = "echo late >>data/empty; rm data/sub/deep/file; rmdir data/sub/deep; echo x >data/later; chmod 600 data/recommend";
+        due.world.program("bin/stop", &format!("{}\n{late}\n", stop.trim_end()));
+        let done = due.world.run("eco-restore").arg("latest-good").exits(0);
+        assert_eq!(done.last("restore")["strategy"], "in-place");
+        assert!(done.step("look-again")["note"].as_str().unwrap().contains("more paths differ"), "{done}");
+        due.new.iter().zip(&due.roots()).for_each(|(new, now)| new.same_as(now));
+        assert!(done.step("safety")["note"].as_str().unwrap().contains("only what differed"), "{done}");
+    });
+}
+
 #[test]
 fn a_root_that_is_a_link_to_a_generation_is_rolled_back() {
     holds("a_root_that_is_a_link_to_a_generation_is_rolled_back", "a root that is a link to a generation", |world| {
@@ -146,7 +177,7 @@ fn a_root_that_is_a_link_to_a_generation_is_rolled_back() {
 fn a_root_that_is_a_link_to_another_filesystem_is_rolled_back() {
     holds("a_root_that_is_a_link_to_another_filesystem_is_rolled_back", "a root that is a link to another filesystem", |world| {
         let volume = volume(&world, "volume");
-        world.mount("mount", &["-ttmpfs", "eco-test"], Path::new(&volume)).then(|| ())?;
+        world.mount("mount", &["-ttmpfs", "eco-test"], Path::new(&volume)).then_some(())?;
         fs::create_dir(format!("{volume}/data")).unwrap();
         symlink("../volumes/volume/data", world.path("data")).unwrap();
         Some(world.with_service())

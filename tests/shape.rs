@@ -316,3 +316,14 @@ fn the_licence_is_the_one_that_the_manifests_name() {
         assert!(manifest.contains("\nlicense = \"MIT\"\n"));
     }
 }
+
+/// How many rows the list has of what the old procedures got wrong.
+const HAZARDS: usize = 27;
+
+#[test]
+fn every_hazard_of_the_old_procedures_has_a_test() {
+    let tests = files("tests", ".rs");
+    let missing: Vec<usize> =
+        (1..=HAZARDS).filter(|number| !tests.iter().any(|(_, text)| text.contains(&format!("fn hazard_{number:02}_")))).collect();
+    assert!(missing.is_empty(), "no test is named after hazard {missing:?}");
+}

@@ -348,7 +348,7 @@ fn the_point_lies_before_the_change_and_not_only_before_the_trouble() {
 }
 
 #[test]
-fn a_service_that_is_down_goes_back_as_a_whole_and_the_suspect_is_mentioned() {
+fn hazard_20_a_service_that_is_down_goes_back_as_a_whole_and_the_suspect_is_mentioned() {
     let said = decide(&after_two_good_hours(&[change("09:58", "config:limits"), down("10:00", "10:04")]));
     says(&said, &["10:02 critical rollback full p2"]);
     assert_eq!(said[0]["deadline"], at("10:02"));

@@ -53,7 +53,7 @@ fn the_report_takes_the_place_of_the_stream() {
 }
 
 #[test]
-fn the_same_stream_gives_the_same_bytes_whenever_it_is_read() {
+fn hazard_26_the_report_follows_from_the_stream_and_from_nothing_else() {
     let once = feed(program(&["-f", "md"]), INCIDENT);
     let mut later = program(&[]);
     later.env("ECO_NOW", "2030-01-01T00:00:00Z");

@@ -28,7 +28,7 @@ mod swap;
 mod target;
 mod undo;
 
-pub use journal::{Memory, pending, refuse_while_pending};
+pub use journal::{Memory, is_used, pending, refuse_while_pending};
 pub use recover::{abort, recover};
 pub use run::{Order, order_by_command, restore};
 pub use stage::Staging;

@@ -153,6 +153,11 @@ impl Tool {
         uuid::Uuid::new_v7(stamp).to_string()
     }
 
+    /// Whether this is an id as [`Tool::new_id`] makes them.
+    pub fn is_id(text: &str) -> bool {
+        uuid::Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text)
+    }
+
     /// What others are told while this program holds a lock: which process it is, since when, and how it was called.
     pub fn holder(&self) -> String {
         let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();

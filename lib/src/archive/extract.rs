@@ -47,6 +47,11 @@ pub struct Taken {
     seen: (Identity, Kind, Mtime),
 }
 
+fn seen(stat: &sys::Stat) -> (Identity, Kind, Mtime) {
+    let (Node { kind, meta, .. }, identity) = disk::describe(PathBuf::new(), stat);
+    (identity, kind, meta.mtime)
+}
+
 impl Taken {
     /// Whether what is written to the donor's file is written to this one.
     pub fn is_link(&self) -> bool {
@@ -55,8 +60,7 @@ impl Taken {
 
     /// Whether the donor's file below `base` is as it was when it was taken.
     pub fn is_unchanged(&self, base: &Path) -> bool {
-        let now = disk::stat(&base.join(&self.path)).ok().flatten().map(|stat| disk::describe(PathBuf::new(), &stat));
-        now.is_some_and(|(node, identity)| (identity, node.kind, node.meta.mtime) == self.seen)
+        disk::stat(&base.join(&self.path)).ok().flatten().is_some_and(|stat| seen(&stat) == self.seen)
     }
 }
 
@@ -147,7 +151,7 @@ pub fn extract(
         }
     }
     let interrupted = || if stop.load(Ordering::Relaxed) { Err(Error::Interrupted("what was extracted so far is removed".into())) } else { Ok(()) };
-    let taken = match donor {
+    let mut taken = match donor {
         Some(donor) => {
             let has = |entry: &Entry| (donor.has)(&entry.node.path);
             let (there, others) = files.into_iter().partition(|(entry, content)| entry.node.kind == content.node.kind && has(entry));
@@ -193,7 +197,7 @@ pub fn extract(
             })?;
         }
     }
-    let mut refused: HashSet<&Path> = HashSet::new();
+    let (mut refused, mut named): (HashSet<&Path>, HashSet<&Path>) = Default::default();
     for (entry, kind) in nodes {
         if !target.other(entry, kind)? {
             refused.insert(&entry.node.path);
@@ -207,6 +211,12 @@ pub fn extract(
         }
         let (from, to) = (target.reach(first)?, target.reach(name)?);
         sys::linkat(from.dir(), from.path, to.dir(), to.path, AtFlags::empty()).named("create the hard link", into.join(name))?;
+        named.insert(first);
+    }
+    // A further name is a change of the donor's file, too, and nobody's write.
+    for taken in taken.iter_mut().filter(|taken| taken.is_link() && named.contains(taken.path.as_path())) {
+        let full = into.join(&taken.path);
+        taken.seen = seen(&sys::lstat(&full).named("look at", &full)?);
     }
     for entry in entries.iter().rev().filter(|e| e.node.kind == Kind::Dir) {
         let full = into.join(&entry.node.path);
@@ -376,8 +386,7 @@ impl Target<'_> {
                 self.finish(&file, entry, content)?;
             }
         }
-        let (Node { kind, meta, .. }, identity) = disk::describe(path.clone(), &sys::fstat(&source).named("look at", &full)?);
-        Ok(Some(Taken { path: path.clone(), sharing: donor.sharing, seen: (identity, kind, meta.mtime) }))
+        Ok(Some(Taken { path: path.clone(), sharing: donor.sharing, seen: seen(&sys::fstat(&source).named("look at", &full)?) }))
     }
 
     /// Writes a part of a file, which is finished by whoever writes the last one.

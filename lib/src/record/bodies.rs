@@ -489,7 +489,7 @@ pub struct Plan {
     /// Into which folder, when it is not the live tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// How the trees change places: `exchange`, `two-renames`, `child-wise`, `extract` (into a target) or `command` (no tree at all).
+    /// How the trees change places: `exchange`, `two-renames`, `child-wise`, `in-place`, `extract` (into a target) or `command` (no tree at all).
     pub strategy: String,
     /// What the strategy guarantees at every instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -515,6 +515,16 @@ pub struct Plan {
     pub control: String,
     /// Checks after the start.
     pub verify: Vec<String>,
+    /// The decision that is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// `operator` when a person asked for it or approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// SHA-256 over all that the plan rests on: the live tree, the snapshot, scopes, roots and patterns. Absent where it cannot be
+    /// carried out later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
     /// The first paths that change, for a person to look at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Difference>,

@@ -139,6 +139,8 @@ pub(super) struct Journal {
     pub(super) roots: Vec<RecordPath>,
     /// Folders that stay where they are, because they cannot be renamed: what is in them changes places instead.
     pub(super) split: Vec<Split>,
+    /// Whether only what differs changes places, because there is no room for more.
+    pub(super) in_place: bool,
     pub(super) pairs: Vec<Pair>,
     /// Roots that are links: of them it is the links that change places.
     #[serde(default)]
@@ -189,6 +191,7 @@ impl Journal {
             places,
             roots,
             split,
+            in_place: false,
             pairs,
             pointers,
             made,
@@ -384,6 +387,14 @@ pub fn pending(root: &Path) -> Result<Option<bool>> {
     Ok(Journal::read(&Journal::pending(root))?.map(|journal| journal.phase.is_safe_to_start()))
 }
 
+/// Whether there was a restore of this id: it is remembered, or its folder is there.
+///
+/// # Errors
+/// As [`Memory::read`].
+pub fn is_used(root: &Path, restore: &str) -> Result<bool> {
+    Ok(root.join(OURS).join(restore).exists() || Memory::read(root)?.0.iter().any(|done| done.restore == restore))
+}
+
 /// What was carried out before.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory(Vec<Remembered>);
@@ -488,6 +499,11 @@ mod tests {
             assert!(wrong(&|journal| journal.carry_from = vec![RecordPath::new(path)]).contains("outside"), "{path}");
             assert!(wrong(&|journal| journal.split = vec![Split::new(Path::new(path), None, None)]).contains("outside"), "{path}");
             assert!(wrong(&|journal| journal.places.push(Place::new(Path::new(path)))).contains("outside"), "{path}");
+        }
+        // What is made beside generations is named after the transaction; nothing else there is removed.
+        for path in ["/srv/data", "/srv/data.eco-r2", "data.eco-r1", "/srv/../data.eco-r1", "/"] {
+            assert!(wrong(&|journal| journal.made = vec![RecordPath::new(path)]).contains("outside"), "{path}");
+            assert!(wrong(&|journal| journal.places.push(Place::elsewhere(Path::new("data"), Path::new(path)))).contains("outside"), "{path}");
         }
     }
 

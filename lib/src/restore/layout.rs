@@ -107,6 +107,8 @@ pub(super) enum Way {
     TwoRenames,
     /// What is in a root that cannot be renamed, name by name.
     Children,
+    /// Only what differs, path by path, where there is no room for a second tree.
+    InPlace,
 }
 
 impl Way {
@@ -117,6 +119,7 @@ impl Way {
             Way::Pointer => "pointer",
             Way::TwoRenames => "two-renames",
             Way::Children => "child-wise",
+            Way::InPlace => "in-place",
         }
     }
 
@@ -129,6 +132,10 @@ impl Way {
             Way::Children => {
                 "each name in a root that cannot be renamed is old or new at every instant, and all of them agree when it is done or recovered"
             }
+            Way::InPlace => {
+                "there is no room for a second tree: each path that differs is old or new at every instant, all of them agree when it is done or \
+                 recovered, and the service waits while the tree is read once more"
+            }
         }
     }
 }
@@ -136,6 +143,7 @@ impl Way {
 /// How a surveyed transaction's paths change places: the weakest of its ways.
 pub(super) fn way(journal: &Journal) -> Way {
     match () {
+        () if journal.in_place => Way::InPlace,
         () if !journal.split.is_empty() => Way::Children,
         () if journal.places.iter().any(|place| !place.exchanges) => Way::TwoRenames,
         () if !journal.pointers.is_empty() => Way::Pointer,
@@ -145,6 +153,9 @@ pub(super) fn way(journal: &Journal) -> Way {
 
 /// The way that [`survey`] will find, as far as it can be told without writing anything.
 pub(super) fn forecast(root: &Path, journal: &Journal) -> Way {
+    if journal.in_place {
+        return Way::InPlace;
+    }
     let mounts = disk::mounts_below(root);
     // There once something was rolled back here, and never empty again.
     let occupied = root.join(OURS);
@@ -306,6 +317,9 @@ pub(super) fn pair_up_for_good(root: &Path, journal: &mut Journal) -> Result<()>
 /// # Errors
 /// [`Error::Path`]; [`Error::Refused`] where a folder that has to stay would have to become something else.
 pub(super) fn pair_up(root: &Path, journal: &mut Journal) -> Result<()> {
+    if journal.in_place {
+        return look_at_both(root, journal);
+    }
     let stays = Patterns::new(&journal.carry).map_err(Error::Config)?;
     let folders: HashSet<PathBuf> = journal.split.iter().map(Split::path).collect();
     // The last one is the next one.
@@ -315,17 +329,7 @@ pub(super) fn pair_up(root: &Path, journal: &mut Journal) -> Result<()> {
         let (live, aside) = (root.join(&path), journal.aside(root, &path));
         let dress = if folders.contains(&path) { Dress::of(&live)? } else { None };
         let Some(old) = dress else {
-            let (old, mut new) = (Object::at(&live)?, Object::at(&aside)?);
-            if old.is_some() && new.is_none() {
-                // What is carried over from a folder that goes needs that folder on the other side as well.
-                let folders = journal.carry_from.iter().map(RecordPath::to_path);
-                let within = folders.filter(|folder| folder.starts_with(&path) && root.join(folder).is_dir());
-                within.map(|folder| (root.join(&folder), journal.aside(root, &folder))).try_for_each(|(from, to)| swap::make_like(&from, &to))?;
-                new = Object::at(&aside)?;
-            }
-            if old.is_some() || new.is_some() {
-                journal.pairs.push(Pair::new(&path, old, new));
-            }
+            journal.pairs.extend(pair(root, journal, &path)?);
             continue;
         };
         let new = Dress::of(&aside)?;
@@ -339,6 +343,60 @@ pub(super) fn pair_up(root: &Path, journal: &mut Journal) -> Result<()> {
         journal.split.push(Split::new(&path, Some(old), new));
     }
     Ok(())
+}
+
+/// Notes in the journal that of each root only these paths change places, and how the folders above them look on either side.
+///
+/// # Errors
+/// As [`pair_up`].
+pub(super) fn pair_up_in_place(root: &Path, journal: &mut Journal, altered: &HashSet<PathBuf>) -> Result<()> {
+    let fixed: HashSet<PathBuf> = journal.split.iter().map(Split::path).collect();
+    let mut folders: BTreeSet<PathBuf> = fixed.iter().cloned().collect();
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for path in altered.iter().collect::<BTreeSet<_>>() {
+        let is_inside = paths.last().is_some_and(|above| path.starts_with(above));
+        let both = root.join(path).is_dir() && journal.aside(root, path).is_dir();
+        if is_inside || fixed.contains(path) {
+            continue;
+        }
+        if both {
+            folders.insert(path.clone());
+        } else {
+            paths.push(path.clone());
+        }
+        let within = |above: &&Path| journal.roots.iter().any(|root| above.starts_with(root.to_path()));
+        folders.extend(path.ancestors().skip(1).take_while(within).map(Path::to_owned));
+    }
+    journal.pairs = paths.iter().map(|path| Pair::new(path, None, None)).collect();
+    // A folder before what is in it.
+    journal.split = folders.iter().map(|path| Split::new(path, None, None)).collect();
+    look_at_both(root, journal)
+}
+
+/// Notes the two sides of what is known to change places.
+fn look_at_both(root: &Path, journal: &mut Journal) -> Result<()> {
+    let pairs: Result<Vec<Option<Pair>>> = journal.pairs.iter().map(|known| pair(root, journal, &known.path())).collect();
+    journal.pairs = pairs?.into_iter().flatten().collect();
+    for number in 0..journal.split.len() {
+        let path = journal.split[number].path();
+        journal.split[number] = Split::new(&path, Dress::of(&root.join(&path))?, Dress::of(&journal.aside(root, &path))?);
+    }
+    Ok(())
+}
+
+/// The two sides of a path as they are now, if there is anything on either.
+fn pair(root: &Path, journal: &Journal, path: &Path) -> Result<Option<Pair>> {
+    let (live, aside) = (root.join(path), journal.aside(root, path));
+    let (old, mut new) = (Object::at(&live)?, Object::at(&aside)?);
+    if old.is_some() && new.is_none() {
+        // What is carried over from a folder that goes needs that folder on the other side as well.
+        let folders = journal.carry_from.iter().map(RecordPath::to_path);
+        for folder in folders.filter(|folder| folder.starts_with(path) && root.join(folder).is_dir()) {
+            swap::make_like(&root.join(&folder), &journal.aside(root, &folder))?;
+        }
+        new = Object::at(&aside)?;
+    }
+    Ok((old.is_some() || new.is_some()).then(|| Pair::new(path, old, new)))
 }
 
 fn names_in(folder: &Path) -> Result<BTreeSet<OsString>> {

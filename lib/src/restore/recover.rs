@@ -31,7 +31,11 @@ pub fn recover(eco: &Ecosystem, control: bool, stage: &mut Stage<'_>) -> Result<
         }
         // The tree from before is back for good; what was staged may be half removed already.
         Phase::Reverted => run.finish_revert().map(Some),
-        Phase::Committed => run.finish_commit().map(Some),
+        Phase::Committed => {
+            // After a power cut it does not run any more.
+            run.start();
+            run.finish_commit().map(Some)
+        }
     }
 }
 

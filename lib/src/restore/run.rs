@@ -5,13 +5,14 @@ use super::journal::{Journal, Memory, Pair, Phase};
 use super::layout;
 use super::pointer;
 use super::prove::what_is_verified;
-use super::stage::{Live, Point, Staging};
+use super::stage::{Live, Look, Point, Staging};
 use super::swap::{self, Side};
 use super::{Ecosystem, Stage};
 use crate::archive::Taken;
 use crate::compare::{known_by_times, nothing_known};
 use crate::disk;
 use crate::error::{Error, Exit, Result};
+use crate::plan::outdated;
 use crate::record::{Plan, RecordPath, Restore, Scope};
 use crate::service::{Proof, UnitVerb};
 use crate::store::Stored;
@@ -54,15 +55,21 @@ pub struct Order {
     pub quick: bool,
     /// How unchanged files get into the staged tree.
     pub staging: Staging,
+    /// The plan that was made before and is to be carried out: only as it says, and only if all is as it was then.
+    pub planned: Option<Plan>,
 }
 
 impl Order {
+    fn by(&self) -> Option<String> {
+        self.by_operator.then(|| "operator".into())
+    }
+
     pub(super) fn record(&self) -> Restore {
         Restore {
             id: self.id.clone(),
             phase: "started".into(),
             decision: self.decision.clone(),
-            by: self.by_operator.then(|| "operator".into()),
+            by: self.by(),
             scope: Scope::join(&self.scopes),
             undoes: self.undoes.clone(),
             ..Restore::default()
@@ -79,9 +86,9 @@ impl Order {
 pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
     let began = Instant::now();
     let time = stored.stamp.time;
-    let point = Point::open(eco, stored, order, stage.progress)?;
+    let mut point = Point::open(eco, stored, order, stage.progress)?;
     point.refuse_links()?;
-    let look = point.look(eco, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
+    let look = point.look(&eco.root, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
     let live = Live::new(&eco.root, &look, order.staging);
     let comparison = &look.comparison;
     let switched = if order.undoes.is_some() { String::new() } else { what_is_switched_off(eco, &order.scopes)? };
@@ -100,7 +107,8 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let mut run = Run { eco, stage, journal, began, downtime: None };
 
     let looked = Instant::now();
-    let ready = run.preflight(&point, &live, order.dry_run).map_err(full_is_refused);
+    let ready = run.preflight(&mut point, &look, &live, order.dry_run).map_err(full_is_refused);
+    let looking = looked.elapsed();
     let way = if order.dry_run { layout::forecast(&eco.root, &run.journal) } else { layout::way(&run.journal) };
     let mut plan = Plan {
         restore: order.id.clone(),
@@ -119,6 +127,10 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
         data_loss_s: loses,
         control: how_controlled(eco, order.control) + &switched,
         verify: if order.undoes.is_some() { vec![UNDO_STANDS.into()] } else { what_is_verified(eco) },
+        decision: order.decision.clone(),
+        by: order.by(),
+        // An undo is asked for by its own word.
+        tree: look.tree.filter(|_| order.undoes.is_none()).map(|tree| tree.to_string()),
         examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
     };
     if ready.is_err() && order.dry_run {
@@ -126,6 +138,12 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     }
     // What cannot be done is not asked for.
     if ready.is_ok() {
+        if let Some(why) = order.planned.as_ref().and_then(|planned| outdated(planned, &plan)) {
+            if !order.dry_run {
+                run.withdraw()?;
+            }
+            return Err(Error::Refused(why));
+        }
         run.stage.emit(plan.clone());
         if order.dry_run {
             return Ok(None);
@@ -143,10 +161,12 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     if let Some(note) = look.note.clone() {
         run.stage.report(&order.id, "compare", None, Some(note), began);
     }
-    run.stage.report(&order.id, "preflight", Some(ready.is_ok()), ready.as_ref().err().map(Error::to_string), looked);
-    let staged = ready.and_then(|()| run.stage.go_on()).and_then(|()| run.prepare(&point, &live).map_err(full_is_refused));
+    // A person's thinking is no part of it.
+    let began_so_long_ago = Instant::now().checked_sub(looking).unwrap_or(looked);
+    run.stage.report(&order.id, "preflight", Some(ready.is_ok()), ready.as_ref().err().map(Error::to_string), began_so_long_ago);
+    let staged = ready.and_then(|()| run.stage.go_on()).and_then(|()| run.prepare(&point, &look, &live).map_err(full_is_refused));
     let stopped = staged.and_then(|taken| run.stop().map(|()| taken));
-    match stopped.and_then(|taken| run.look_again(&point, &taken)).and_then(|()| run.decide()) {
+    match stopped.and_then(|taken| run.look_again(&mut point, &taken)).and_then(|()| run.decide()) {
         Ok(()) => run.forward().map(Some),
         Err(e @ Error::RecoverFirst(_)) => Err(e),
         Err(e) => {
@@ -250,20 +270,26 @@ impl Run<'_, '_> {
     }
 
     /// Whether every command can be run, whether there is room, and how each root can change places. A look alone writes nothing.
-    fn preflight(&mut self, point: &Point, live: &Live<'_>, only_look: bool) -> Result<()> {
+    fn preflight(&mut self, point: &mut Point, look: &Look, live: &Live<'_>, only_look: bool) -> Result<()> {
         let root = self.eco.root.as_path();
         hooks::check(self.eco, &self.journal)?;
-        pointer::find(self.eco, &mut self.journal)?;
-        point.room(root, &self.journal, live)?;
-        if only_look {
-            return Ok(());
+        pointer::find(root, &mut self.journal)?;
+        if !only_look {
+            layout::survey(root, &mut self.journal)?;
         }
-        layout::survey(root, &mut self.journal)?;
-        point.room(root, &self.journal, live)
+        let Err(full) = point.room(root, &self.journal, live) else { return Ok(()) };
+        // A generation is a whole one.
+        if !self.journal.pointers.is_empty() {
+            return Err(full);
+        }
+        // For what differs alone there may be room.
+        point.narrow(look);
+        self.journal.in_place = true;
+        point.room(root, &self.journal, live).map_err(|_| full)
     }
 
     /// Steps that the live tree does not notice. Returns what of it became part of the staged tree.
-    fn prepare(&mut self, point: &Point, live: &Live<'_>) -> Result<Vec<Taken>> {
+    fn prepare(&mut self, point: &Point, look: &Look, live: &Live<'_>) -> Result<Vec<Taken>> {
         let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
         let journal = &self.journal;
         // Opened before anything is written: errors of late writes are reported to whoever held it open (Linux 5.8 and later).
@@ -289,7 +315,11 @@ impl Run<'_, '_> {
         })?;
         self.stage.go_on()?;
         pointer::settle(root, &mut self.journal)?;
-        layout::pair_up(root, &mut self.journal)?;
+        if self.journal.in_place {
+            layout::pair_up_in_place(root, &mut self.journal, &look.altered)?;
+        } else {
+            layout::pair_up(root, &mut self.journal)?;
+        }
         for pair in &self.journal.pairs {
             // What goes needs a place to go.
             disk::create_dirs(disk::parent(&self.journal.aside(root, &pair.path())))?;
@@ -298,9 +328,20 @@ impl Run<'_, '_> {
         Ok(taken)
     }
 
-    /// What shares its file with the live tree is looked at once more, now that nobody writes: what has changed since is replaced.
-    fn look_again(&mut self, point: &Point, taken: &[Taken]) -> Result<()> {
+    /// What shares its file with the live tree, or stays there, is looked at once more, now that nobody writes: what has changed since
+    /// comes from the archive.
+    fn look_again(&mut self, point: &mut Point, taken: &[Taken]) -> Result<()> {
         let (root, id) = (self.eco.root.as_path(), self.id());
+        if self.journal.in_place {
+            let (journal, stop, progress) = (&mut self.journal, self.stage.stop, self.stage.progress);
+            return self.stage.step(&id, "look-again", || {
+                let look = point.look(root, &nothing_known, progress)?;
+                let late = point.narrow(&look);
+                let note = (!late.is_empty()).then(|| format!("{} more paths differ than before the stop", late.len()));
+                point.write_again(root, journal, late, stop)?;
+                layout::pair_up_in_place(root, journal, &look.altered).map(|()| ((), note))
+            });
+        }
         let changed = taken.iter().filter(|taken| taken.is_link() && !taken.is_unchanged(root)).map(|taken| taken.path.clone());
         let changed: BTreeSet<PathBuf> = changed.collect();
         if changed.is_empty() {
@@ -442,7 +483,7 @@ impl Run<'_, '_> {
     /// [`Error::Path`]; it was not taken then, and the rollback can be abandoned.
     pub(super) fn decide(&mut self) -> Result<()> {
         let root = &self.eco.root;
-        let staged = mem::take(&mut self.journal.pairs);
+        let staged = self.journal.pairs.clone();
         // Until it was stopped the service may have made something new where a folder stays. A root itself is nobody else's to replace.
         layout::pair_up_for_good(root, &mut self.journal)?;
         let is_root = |pair: &&Pair| self.journal.roots.iter().any(|root| root.to_path() == pair.path());
@@ -518,7 +559,7 @@ impl Run<'_, '_> {
     }
 
     /// Starts the service; why that failed.
-    fn start(&mut self) -> Option<String> {
+    pub(super) fn start(&mut self) -> Option<String> {
         let (id, began) = (self.id(), Instant::now());
         if !self.journal.control || !self.eco.service.can_start() {
             self.stage.report(&id, "start", None, Some(format!("not checked: {}", how_controlled(self.eco, self.journal.control))), began);

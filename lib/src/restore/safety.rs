@@ -55,9 +55,8 @@ impl Run<'_, '_> {
     fn take_snapshot(&mut self) -> Result<String> {
         let (eco, root) = (self.eco, self.eco.root.as_path());
         let folder = eco.store.as_deref().ok_or_else(|| Error::Other("there is no store".into()))?;
-        if let Some(pointer) = self.journal.pointers.first() {
-            let (link, old) = (root.join(pointer.path()), pointer.old());
-            return Err(Error::Other(format!("{} led to {}, which stays where it is", link.display(), old.display())));
+        if self.journal.in_place {
+            return Err(Error::Other("it holds only what differed".into()));
         }
         let [place] = self.journal.places.as_slice() else {
             return Err(Error::Other("it lies on several filesystems".into()));
@@ -65,6 +64,9 @@ impl Run<'_, '_> {
         let tree = tree_in(root, &self.journal, place);
         let roots: Vec<PathBuf> =
             self.journal.roots.iter().map(|path| path.to_path()).filter(|path| fs::symlink_metadata(tree.join(path)).is_ok()).collect();
+        if let Some(link) = roots.iter().find(|path| tree.join(path).is_symlink()) {
+            return Err(Error::Other(format!("{} was a symbolic link, and what it led to stays", root.join(link).display())));
+        }
         let began = Instant::now();
         let store = Store::new(folder, &eco.name, self.stage.now());
         // All that is in this tree is in none other: nothing is left out. It stands still, so databases are captured as they are.

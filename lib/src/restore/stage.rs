@@ -6,6 +6,7 @@ use super::journal::{Journal, Place};
 use super::run::Order;
 use crate::archive::{Archive, Content, Donor, Entry, Extracted, Foreign, Index, Sharing, Taken, extract};
 use crate::compare::{self, Aside, Known, within};
+use crate::digest::Hasher;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::plan::{self, Comparison};
@@ -25,9 +26,12 @@ pub(super) struct Point {
     pub(super) index: Index,
     /// The roots of the scope, none inside another.
     pub(super) roots: Vec<PathBuf>,
+    scopes: Vec<Scope>,
     opened: Opened,
     aside: Aside,
     carry: Vec<String>,
+    /// All that is staged, where there is no room for everything.
+    only: Option<HashSet<PathBuf>>,
 }
 
 enum Opened {
@@ -90,7 +94,7 @@ impl Point {
         let today: Vec<String> = eco.rules.exclude.iter().chain(&eco.rules.preserve).cloned().collect();
         let aside = Aside::new(&index, &today)?;
         let carry: BTreeSet<String> = index.head.preserve.iter().chain(&index.head.exclude).chain(&today).cloned().collect();
-        Ok(Point { stored, index, roots, opened, aside, carry: carry.into_iter().collect() })
+        Ok(Point { stored, index, roots, scopes: scopes.clone(), opened, aside, carry: carry.into_iter().collect(), only: None })
     }
 
     fn content(&self) -> Content<'_> {
@@ -155,10 +159,36 @@ impl Point {
         self.wanted_in(root, journal).into_iter().map(weigh).collect()
     }
 
+    fn is_staged(&self, path: &Path) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(path))
+    }
+
+    /// From now on only what differs is staged, with the folders that it is in. Returns what is new among that.
+    pub(super) fn narrow(&mut self, look: &Look) -> BTreeSet<PathBuf> {
+        let mut paths: BTreeSet<PathBuf> =
+            self.index.entries.iter().map(|entry| &entry.node.path).filter(|path| look.altered.contains(*path)).cloned().collect();
+        self.add_other_names(&mut paths);
+        let above: Vec<PathBuf> = paths.iter().flat_map(|path| path.ancestors().skip(1)).map(Path::to_owned).collect();
+        paths.extend(above);
+        let only = self.only.get_or_insert_default();
+        paths.retain(|path| only.insert(path.clone()));
+        paths
+    }
+
+    /// All names of one file are made together.
+    fn add_other_names(&self, paths: &mut BTreeSet<PathBuf>) {
+        let entries = &self.index.entries;
+        let target = |entry: &Entry| if let Kind::Hardlink { target } = &entry.node.kind { Some(target.clone()) } else { None };
+        let files: BTreeSet<PathBuf> =
+            entries.iter().filter(|entry| paths.contains(&entry.node.path)).map(|entry| target(entry).unwrap_or(entry.node.path.clone())).collect();
+        paths.extend(entries.iter().filter(|entry| target(entry).is_some_and(|file| files.contains(&file))).map(|entry| entry.node.path.clone()));
+        paths.extend(files);
+    }
+
     /// What is to be staged in each place.
     fn wanted_in<'a>(&self, root: &Path, journal: &'a Journal) -> Vec<(&'a Place, Vec<usize>)> {
         let mut wanted: Vec<(&Place, Vec<usize>)> = journal.places.iter().map(|place| (place, Vec::new())).collect();
-        for at in self.wanted(Some(root)) {
+        for at in self.wanted(Some(root)).into_iter().filter(|at| self.is_staged(&self.index.entries[*at].node.path)) {
             let place = journal.place(&self.index.entries[at].node.path).0;
             if let Some((_, here)) = wanted.iter_mut().find(|(other, _)| other.path() == place) {
                 here.push(at);
@@ -182,10 +212,10 @@ impl Point {
 
     /// Looks at the live tree beside the snapshot. The live tree may be what is broken, so a part of it that cannot be read is no reason
     /// to stop: the note says so.
-    pub(super) fn look(&self, eco: &Ecosystem, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {
+    pub(super) fn look(&self, root: &Path, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {
         let everything = Patterns::new::<&str>(&[]).map_err(Error::Config)?;
         let cannot = |e: Error| format!("the live tree cannot be compared: {e}");
-        let site = eco.scopes.site(&eco.root, &self.roots);
+        let site = Site::open(root, &self.roots);
         let (site, walked, mut note) = match site.and_then(|site| Ok((walk(&site, &self.roots, &everything)?, site))) {
             Ok((walked, site)) => (Some(site), walked, None),
             Err(e) => (None, Walk::default(), Some(cannot(e))),
@@ -209,11 +239,18 @@ impl Point {
             Vec::new()
         });
         let comparison = plan::compare(&self.stored.snapshot.id, &was, &is, |path| self.aside.covers(path));
+        let (scope, roots) = (Scope::join(&self.scopes), self.roots.iter().map(|root| root.to_string_lossy()).collect::<Vec<_>>());
+        let mut words = vec![self.stored.snapshot.id.as_str(), &scope];
+        words.extend(roots.iter().map(|root| root.as_ref()).chain([""]).chain(self.carry.iter().map(String::as_str)));
+        let mut hasher = Hasher::default();
+        plan::trace(&words, &was, &is, |path| self.aside.covers(path), &mut |bytes| hasher.update(bytes));
+        let tree = note.is_none().then(|| hasher.finish());
         let digests: HashMap<&Path, Digest> = was.iter().filter_map(|item| Some((item.node.path.as_path(), item.digest?))).collect();
         let same = is.iter().filter(|item| item.digest.is_some() && item.digest.as_ref() == digests.get(item.node.path.as_path()));
         let content = same.map(|item| item.node.path.clone()).collect();
         let altered = comparison.differences.iter().map(|difference| difference.path.to_path()).collect();
-        Ok(Look { site, comparison, carried: carried.iter().map(RecordPath::new).collect(), note, content, altered })
+        let carried = carried.iter().map(RecordPath::new).collect();
+        Ok(Look { site, comparison, carried, note, tree, content, altered })
     }
 
     /// Writes everything into the empty folder `into`. Each piece is checked against its digest on the way.
@@ -304,24 +341,20 @@ impl Point {
             let staged = journal.folder_in(root, &place).join("tree");
             let found = compare::read_back(&staged, &self.index, &self.roots, progress)?;
             // The folders above what is staged in a mount are there only to hold it.
-            is.extend(found.into_iter().filter(|item| journal.place(&item.node.path).0 == place));
+            is.extend(found.into_iter().filter(|item| journal.place(&item.node.path).0 == place && self.is_staged(&item.node.path)));
         }
+        was.retain(|item| self.is_staged(&item.node.path));
         let left_out = |path: &Path| self.aside.covers(path) && self.is_carried_from(root, path);
         Ok(plan::compare("", &was, &is, left_out))
     }
 
-    /// Writes these files of the staged tree once more, from the archive, and flushes them.
+    /// Writes these paths of the staged tree from the archive, in place of what is there, and flushes them.
     ///
     /// # Errors
     /// As [`Point::extract`].
     pub(super) fn write_again(&self, root: &Path, journal: &Journal, mut paths: BTreeSet<PathBuf>, stop: &AtomicBool) -> Result<()> {
-        // All names of one file are made together.
         let entries = &self.index.entries;
-        let target = |entry: &Entry| if let Kind::Hardlink { target } = &entry.node.kind { Some(target.clone()) } else { None };
-        let files: BTreeSet<PathBuf> =
-            entries.iter().filter(|entry| paths.contains(&entry.node.path)).map(|entry| target(entry).unwrap_or(entry.node.path.clone())).collect();
-        paths.extend(entries.iter().filter(|entry| target(entry).is_some_and(|file| files.contains(&file))).map(|entry| entry.node.path.clone()));
-        paths.extend(files);
+        self.add_other_names(&mut paths);
         for (place, mut wanted) in self.wanted_in(root, journal) {
             wanted.retain(|at| paths.contains(&entries[*at].node.path));
             if wanted.is_empty() {
@@ -334,8 +367,14 @@ impl Point {
             self.extract_some(&wanted, &late, None, &|_| (), stop)?;
             for at in wanted {
                 let path = &entries[at].node.path;
-                let to = tree.join(path);
-                disk::keeping_times([disk::parent(&to)], || fs::rename(late.join(path), &to)).named("replace", &to)?;
+                let (from, to) = (late.join(path), tree.join(path));
+                let is_folder = entries[at].node.kind == Kind::Dir;
+                // What is there stays; what came with the folder that it is in is there already.
+                if is_folder && to.is_dir() || disk::stat(&from)?.is_none() {
+                    continue;
+                }
+                disk::create_dirs(disk::parent(&to))?;
+                disk::keeping_times([disk::parent(&to)], || fs::rename(&from, &to)).named("replace", &to)?;
             }
             disk::remove_tree(&late)?;
             disk::sync_filesystem(dir.as_fd(), &late)?;
@@ -353,10 +392,12 @@ pub(super) struct Look {
     pub(super) carried: Vec<RecordPath>,
     /// What kept it from being complete.
     pub(super) note: Option<String>,
+    /// Of all that it went by; `None` when it was not complete.
+    pub(super) tree: Option<Digest>,
     /// Files with the snapshot's content.
     content: HashSet<PathBuf>,
     /// Paths that differ in anything.
-    altered: HashSet<PathBuf>,
+    pub(super) altered: HashSet<PathBuf>,
 }
 
 /// How files that have not changed get into the staged tree.

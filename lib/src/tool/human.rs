@@ -413,7 +413,8 @@ fn plan(time: Cell, body: &Plan) -> Row {
     if let Some(loss) = body.data_loss_s {
         below.push(vec![cell("data"), styled(format!("what was written in the last {} is set aside, not lost", span(loss)), DOUBT)]);
     }
-    below.push(vec![cell("how"), cell(visible(&body.strategy))]);
+    let how = body.guarantee.as_ref().map_or(visible(&body.strategy), |means| format!("{}: {}", visible(&body.strategy), visible(means)));
+    below.push(vec![cell("how"), cell(how)]);
     below.push(vec![cell("service"), cell(visible(&body.control))]);
     let verify =
         if body.verify.is_empty() { styled("not checked: nothing is configured", DOUBT) } else { cell(visible(&body.verify.join(", then "))) };

@@ -22,6 +22,9 @@ pub struct Args {
     /// Extract into this empty or new folder instead; the live tree and the service are not touched
     #[arg(long, value_name = "DIR")]
     pub target: Option<PathBuf>,
+    /// Carry out the plan in this file (- is stdin), if the tree and the snapshot are still as it saw them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["selector", "scope", "target", "undo", "recover", "abort"])]
+    pub plan: Option<PathBuf>,
     /// Show the plan and end
     #[arg(long)]
     pub dry_run: bool,

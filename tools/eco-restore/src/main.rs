@@ -29,6 +29,9 @@ fn work(args: &Args, orders: &mut Orders, tool: &mut Tool) -> anyhow::Result<Exi
     if let Some(which) = &args.undo {
         return Ok(orders.undo(tool, which.as_deref())?);
     }
+    if let Some(file) = &args.plan {
+        return Ok(orders.plan(tool, file)?);
+    }
     if let Some(selector) = &args.selector {
         let scopes = if args.scope.is_empty() { vec![Scope::Full] } else { args.scope.clone() };
         let stored = orders.select(selector, &scopes)?;

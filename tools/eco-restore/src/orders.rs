@@ -5,7 +5,7 @@ use eco::archive::OwnerChange;
 use eco::config::Config;
 use eco::disk::Lock;
 use eco::error::{Error, Exit, Result};
-use eco::record::{Decision, Plan, Record, Restore, Scope, Stamp};
+use eco::record::{Decision, Line, Plan, Record, Restore, Scope, Stamp};
 use eco::report;
 use eco::restore::{self, Ecosystem, Memory, Order, Stage};
 use eco::service::{Notice, Notifier};
@@ -14,6 +14,7 @@ use eco::time::Timestamp;
 use eco::tool::Tool;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -99,9 +100,7 @@ impl<'a> Orders<'a> {
         let refused = |why: &str| Error::Refused(format!("decision {}: {why}", decision.id));
         let scope = decision.scope.clone().ok_or_else(|| refused("it names no scope"))?;
         let said = Some((decision.id.clone(), by_operator));
-        let memory = Memory::read(&self.eco.root)?;
-        if let Some(restore) = memory.done(&decision.id).filter(|_| !self.args.again) {
-            tool.say(&format!("decision {} was carried out before, by restore {restore}; --again does it once more", decision.id));
+        if self.was_done(tool, &decision.id)? {
             return Ok(Exit::Done);
         }
         if !scope.needs_snapshot() {
@@ -112,11 +111,40 @@ impl<'a> Orders<'a> {
             Some(id) => store.select(id).map_err(|e| refused(&e.to_string()))?,
             None => {
                 let cut = decision.cut.or(decision.onset).ok_or_else(|| refused("it names neither a snapshot nor a time to go back before"))?;
-                let found = store.newest_good(std::slice::from_ref(&scope), cut, &memory.failed_snapshots())?;
+                let failed = Memory::read(&self.eco.root)?.failed_snapshots();
+                let found = store.newest_good(std::slice::from_ref(&scope), cut, &failed)?;
                 found.ok_or_else(|| refused(&format!("the store {} has no good snapshot of {scope} at or before {cut}", store.folder().display())))?
             }
         };
         self.restore(tool, vec![scope], stored, said)
+    }
+
+    /// Carries out the one plan in a file.
+    pub fn plan(&mut self, tool: &mut Tool, file: &Path) -> Result<Exit> {
+        let refused = |why: String| Error::Refused(format!("{}: {why}", file.display()));
+        let (mut plans, mut stamps) = (Vec::new(), Vec::new());
+        for (number, line) in (1..).zip(tool.read_text(file)?.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            let line = Line::parse(number, line.into());
+            if let Some(fault) = line.fault {
+                return Err(refused(format!("line {number} is no record: {fault}")));
+            }
+            if let Record::Plan(plan) = line.record {
+                plans.push(plan);
+                stamps.push(line.stamp);
+            }
+        }
+        let [plan] = plans.as_slice() else { return Err(refused(format!("--plan wants exactly one plan, and there are {}", plans.len()))) };
+        if let Some(other) = stamps[0].ecosystem.as_ref().filter(|name| **name != self.eco.name) {
+            return Err(refused(format!("it is a plan for '{}', and this is '{}'", other.escape_debug(), self.eco.name)));
+        }
+        let (Some(id), true) = (&plan.snapshot, plan.tree.is_some() && Tool::is_id(&plan.restore)) else {
+            let only = "only a plan of a rollback of the live tree to a snapshot can be carried out; run this one by its own words";
+            return Err(Error::Usage(format!("{}: {only}", file.display())));
+        };
+        let scopes = Scope::split(&plan.scope).map_err(refused)?;
+        let stored = self.store()?.select(id).map_err(|e| refused(format!("{e}: make a new plan")))?;
+        let said = plan.decision.clone().map(|id| (id, plan.by.is_some()));
+        self.carry_out(tool, Order { id: plan.restore.clone(), planned: Some(plan.clone()), ..self.order(tool, scopes, said) }, stored)
     }
 
     /// Restores a snapshot, live or into `--target`.
@@ -134,10 +162,37 @@ impl<'a> Orders<'a> {
             }
             return Ok(Exit::Done);
         }
+        self.carry_out(tool, order, stored)
+    }
+
+    fn carry_out(&mut self, tool: &mut Tool, order: Order, stored: Stored) -> Result<Exit> {
         let _lock = self.ready(tool)?;
+        // Only now: what was interrupted may have been this very plan.
+        if order.planned.is_some() && self.was_carried_out(tool, &order)? {
+            return Ok(Exit::Done);
+        }
         let asks = order.decision.is_none();
         let done = self.on_stage(tool, asks, |eco, stage| restore::restore(eco, &order, stored, stage))?;
         Ok(done.map_or(Exit::Done, |restore| ended(tool, &restore)))
+    }
+
+    fn was_carried_out(&self, tool: &Tool, order: &Order) -> Result<bool> {
+        if restore::is_used(&self.eco.root, &order.id)? {
+            tool.say(&format!("plan {} was carried out before, and is used up: make a new plan", order.id));
+            return Ok(true);
+        }
+        match &order.decision {
+            Some(decision) => self.was_done(tool, decision),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether a decision was carried out before, and is not to be again; this is told.
+    fn was_done(&self, tool: &Tool, decision: &str) -> Result<bool> {
+        let memory = Memory::read(&self.eco.root)?;
+        let Some(restore) = memory.done(decision).filter(|_| !self.args.again) else { return Ok(false) };
+        tool.say(&format!("decision {decision} was carried out before, by restore {restore}; --again does it once more"));
+        Ok(true)
     }
 
     /// Switches units without files off.
@@ -219,6 +274,7 @@ impl<'a> Orders<'a> {
             dry_run,
             quick,
             staging: stage,
+            planned: None,
         }
     }
 
