@@ -4,6 +4,7 @@ mod damage;
 mod differential;
 mod fidelity;
 mod foreign_archives;
+mod generations;
 mod harness;
 mod hazards;
 mod hooks;

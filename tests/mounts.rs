@@ -172,3 +172,49 @@ fn a_root_that_is_a_link_to_a_generation_is_rolled_back() {
         Some(world.with_service())
     });
 }
+
+#[test]
+fn a_root_that_is_a_link_to_another_filesystem_is_rolled_back() {
+    holds("a_root_that_is_a_link_to_another_filesystem_is_rolled_back", "a root that is a link to another filesystem", |world| {
+        let volume = volume(&world, "volume");
+        world.mount("mount", &["-ttmpfs", "eco-test"], Path::new(&volume)).then_some(())?;
+        fs::create_dir(format!("{volume}/data")).unwrap();
+        symlink("../volumes/volume/data", world.path("data")).unwrap();
+        Some(world.with_service())
+    });
+}
+
+#[test]
+fn a_link_to_a_generation_on_a_filesystem_that_cannot_exchange_is_rolled_back() {
+    let name = "a_link_to_a_generation_on_a_filesystem_that_cannot_exchange_is_rolled_back";
+    holds(name, "a link on a filesystem that cannot exchange", |world| {
+        let there = world.mount("mount", &["-ttmpfs", "eco-test"], Path::new("/mnt"))
+            && world.mount("bindfs", &["-ononempty,attr_timeout=0", "/mnt"], &world.root());
+        there.then(|| {
+            fs::create_dir_all(world.path("releases/7/data")).unwrap();
+            symlink("releases/7/data", world.path("data")).unwrap();
+            world.with_service()
+        })
+    });
+}
+
+#[test]
+fn a_link_to_a_generation_of_a_lower_layer_is_refused_for_what_it_preserves() {
+    let (name, what) = ("mounts::a_link_to_a_generation_of_a_lower_layer_is_refused_for_what_it_preserves", "a link to a lower layer");
+    apart(name, what, || {
+        let world = World::new();
+        fs::create_dir_all(world.path("releases/7/data")).unwrap();
+        symlink("releases/7/data", world.path("data")).unwrap();
+        let (words, world) = (overlay(&world), world.with_service());
+        world.kill();
+        world.shell("rm run/*; cp -a . ../volumes/lower; rm -r ./*");
+        if !world.mount("mount", &words, &world.root()) {
+            return not_shown(what, "this cannot be mounted here");
+        }
+        world.start();
+        world.good();
+        world.write("data/orders", "garbage\n");
+        world.run("eco-restore").arg("latest-good").exits(4).says("what is preserved would be left behind");
+        assert_eq!(fs::read_dir(world.path("releases/7")).unwrap().count(), 1);
+    });
+}

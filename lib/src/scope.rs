@@ -6,7 +6,6 @@ mod walk;
 pub use site::Site;
 pub use walk::{Attributes, Found, Step, Unreadable, Walk, Walker, is_unreadable, walk};
 
-use crate::error;
 use crate::record::Scope;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
@@ -118,15 +117,6 @@ impl Scopes {
             check_root(root)?;
         }
         Ok(scopes)
-    }
-
-    /// Where these roots lie below `base`, and the roots that hold them.
-    ///
-    /// # Errors
-    /// As [`Site::open`].
-    pub fn site(&self, base: &Path, roots: &[PathBuf]) -> error::Result<Site> {
-        let above = self.full().into_iter().filter(|above| roots.iter().any(|root| root != above && root.starts_with(above)));
-        Site::open(base, &above.chain(roots.iter().cloned()).collect::<Vec<_>>())
     }
 
     /// Every root; those inside another are absorbed by it.

@@ -500,6 +500,11 @@ mod tests {
             assert!(wrong(&|journal| journal.split = vec![Split::new(Path::new(path), None, None)]).contains("outside"), "{path}");
             assert!(wrong(&|journal| journal.places.push(Place::new(Path::new(path)))).contains("outside"), "{path}");
         }
+        // What is made beside generations is named after the transaction; nothing else there is removed.
+        for path in ["/srv/data", "/srv/data.eco-r2", "data.eco-r1", "/srv/../data.eco-r1", "/"] {
+            assert!(wrong(&|journal| journal.made = vec![RecordPath::new(path)]).contains("outside"), "{path}");
+            assert!(wrong(&|journal| journal.places.push(Place::elsewhere(Path::new("data"), Path::new(path)))).contains("outside"), "{path}");
+        }
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! Roots that are symbolic links to a generation, a tree beside others: a new generation is made beside the one that is live, and what
 //! changes places is the link. A generation that somebody else has made is never removed.
 
-use super::Ecosystem;
 use super::journal::{Journal, Object, Place};
 use super::safety::has_tree;
 use super::swap::{self, Side};
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::RecordPath;
-use crate::scope::OURS;
+use crate::scope::{OURS, Site};
 use crate::store::id6;
 use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
@@ -85,8 +84,7 @@ fn is_link(stat: &Stat) -> bool {
 ///
 /// # Errors
 /// [`Error::Refused`] saying why such a root cannot be rolled back.
-pub(super) fn find(eco: &Ecosystem, journal: &mut Journal) -> Result<()> {
-    let root = &eco.root;
+pub(super) fn find(root: &Path, journal: &mut Journal) -> Result<()> {
     let roots: Vec<PathBuf> = journal.roots.iter().map(RecordPath::to_path).collect();
     for path in &roots {
         let above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
@@ -100,7 +98,7 @@ pub(super) fn find(eco: &Ecosystem, journal: &mut Journal) -> Result<()> {
     let links: Vec<&PathBuf> = roots.iter().filter(|path| matches!(disk::stat(&root.join(path)), Ok(Some(stat)) if is_link(&stat))).collect();
     if !links.is_empty() {
         // It knows what a link may not lead to.
-        eco.scopes.site(root, &roots).map_err(|e| Error::Refused(e.to_string()))?;
+        Site::open(root, &roots).map_err(|e| Error::Refused(e.to_string()))?;
     }
     for path in links {
         let live = root.join(path);
@@ -245,8 +243,8 @@ pub(super) fn find_again(root: &Path, journal: &mut Journal) -> Result<()> {
 /// Whether a root leads to this generation now, or would after an undo.
 pub(super) fn is_needed(root: &Path, note: &Journal, generation: &Path) -> bool {
     let live = |path: &RecordPath| fs::canonicalize(root.join(path.to_path())).is_ok_and(|target| target == generation);
-    let folders = fs::read_dir(root.join(OURS)).into_iter().flatten().flatten();
-    let mut others = folders.map(|folder| Journal::read(&folder.path().join("undo")));
+    let folders = fs::read_dir(root.join(OURS)).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let mut others = folders.map(|folder| Journal::read(&folder.join("undo")));
     // Of a note that cannot be read nobody knows what it needs.
     note.roots.iter().any(live)
         || others.any(|other| match other {

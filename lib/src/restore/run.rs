@@ -88,7 +88,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let time = stored.stamp.time;
     let mut point = Point::open(eco, stored, order, stage.progress)?;
     point.refuse_links()?;
-    let look = point.look(eco, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
+    let look = point.look(&eco.root, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
     let live = Live::new(&eco.root, &look, order.staging);
     let comparison = &look.comparison;
     let switched = if order.undoes.is_some() { String::new() } else { what_is_switched_off(eco, &order.scopes)? };
@@ -273,11 +273,12 @@ impl Run<'_, '_> {
     fn preflight(&mut self, point: &mut Point, look: &Look, live: &Live<'_>, only_look: bool) -> Result<()> {
         let root = self.eco.root.as_path();
         hooks::check(self.eco, &self.journal)?;
-        pointer::find(self.eco, &mut self.journal)?;
+        pointer::find(root, &mut self.journal)?;
         if !only_look {
             layout::survey(root, &mut self.journal)?;
         }
         let Err(full) = point.room(root, &self.journal, live) else { return Ok(()) };
+        // A generation is a whole one.
         if !self.journal.pointers.is_empty() {
             return Err(full);
         }
@@ -330,11 +331,11 @@ impl Run<'_, '_> {
     /// What shares its file with the live tree, or stays there, is looked at once more, now that nobody writes: what has changed since
     /// comes from the archive.
     fn look_again(&mut self, point: &mut Point, taken: &[Taken]) -> Result<()> {
-        let (eco, root, id) = (self.eco, self.eco.root.as_path(), self.id());
+        let (root, id) = (self.eco.root.as_path(), self.id());
         if self.journal.in_place {
             let (journal, stop, progress) = (&mut self.journal, self.stage.stop, self.stage.progress);
             return self.stage.step(&id, "look-again", || {
-                let look = point.look(eco, &nothing_known, progress)?;
+                let look = point.look(root, &nothing_known, progress)?;
                 let late = point.narrow(&look);
                 let note = (!late.is_empty()).then(|| format!("{} more paths differ than before the stop", late.len()));
                 point.write_again(root, journal, late, stop)?;

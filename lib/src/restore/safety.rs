@@ -58,16 +58,15 @@ impl Run<'_, '_> {
         if self.journal.in_place {
             return Err(Error::Other("it holds only what differed".into()));
         }
-        if let Some(pointer) = self.journal.pointers.first() {
-            let (link, old) = (root.join(pointer.path()), pointer.old());
-            return Err(Error::Other(format!("{} led to {}, which stays where it is", link.display(), old.display())));
-        }
         let [place] = self.journal.places.as_slice() else {
             return Err(Error::Other("it lies on several filesystems".into()));
         };
         let tree = tree_in(root, &self.journal, place);
         let roots: Vec<PathBuf> =
             self.journal.roots.iter().map(|path| path.to_path()).filter(|path| fs::symlink_metadata(tree.join(path)).is_ok()).collect();
+        if let Some(link) = roots.iter().find(|path| tree.join(path).is_symlink()) {
+            return Err(Error::Other(format!("{} was a symbolic link, and what it led to stays", root.join(link).display())));
+        }
         let began = Instant::now();
         let store = Store::new(folder, &eco.name, self.stage.now());
         // All that is in this tree is in none other: nothing is left out. It stands still, so databases are captured as they are.
@@ -112,6 +111,7 @@ impl Run<'_, '_> {
     pub(super) fn expire(&self) {
         let (root, keep) = (self.eco.root.as_path(), self.eco.keep_safety.0);
         let old = |began: Timestamp| self.stage.now().checked_sub(keep).is_ok_and(|limit| began < limit);
+        let mut over = Vec::new();
         for folder in fs::read_dir(root.join(OURS)).into_iter().flatten().flatten() {
             let name = folder.file_name();
             if name == self.journal.folder.as_str() {
@@ -121,15 +121,17 @@ impl Run<'_, '_> {
             let _ = disk::sweep_temporaries(&folder.path());
             let _ = match Journal::read(&folder.path().join("undo")) {
                 Ok(Some(note)) if name != note.folder.as_str() => Ok(()),
-                Ok(Some(note)) if old(note.began) => let_go(root, &note).and_then(|()| {
-                    // Until its generation is needed no more, the note stays, which says whose that is.
-                    let needed = note.made.iter().any(|made| pointer::is_needed(root, &note, &made.to_path()));
-                    if needed { Ok(()) } else { note.remove_folders(root) }
-                }),
+                Ok(Some(note)) if old(note.began) => let_go(root, &note).map(|()| over.push(note)),
                 Ok(Some(note)) if note.safety.is_some() => let_go(root, &note),
                 Ok(None) if folder.path().join("trash").is_dir() => disk::remove_tree(&folder.path()),
                 _ => Ok(()),
             };
+        }
+        for note in over {
+            // Until its generation is needed no more, the note stays, which says whose that is.
+            if !note.made.iter().any(|made| pointer::is_needed(root, &note, &made.to_path())) {
+                let _ = note.remove_folders(root);
+            }
         }
     }
 }

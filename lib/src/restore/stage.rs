@@ -212,10 +212,10 @@ impl Point {
 
     /// Looks at the live tree beside the snapshot. The live tree may be what is broken, so a part of it that cannot be read is no reason
     /// to stop: the note says so.
-    pub(super) fn look(&self, eco: &Ecosystem, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {
+    pub(super) fn look(&self, root: &Path, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {
         let everything = Patterns::new::<&str>(&[]).map_err(Error::Config)?;
         let cannot = |e: Error| format!("the live tree cannot be compared: {e}");
-        let site = eco.scopes.site(&eco.root, &self.roots);
+        let site = Site::open(root, &self.roots);
         let (site, walked, mut note) = match site.and_then(|site| Ok((walk(&site, &self.roots, &everything)?, site))) {
             Ok((walked, site)) => (Some(site), walked, None),
             Err(e) => (None, Walk::default(), Some(cannot(e))),
@@ -249,7 +249,8 @@ impl Point {
         let same = is.iter().filter(|item| item.digest.is_some() && item.digest.as_ref() == digests.get(item.node.path.as_path()));
         let content = same.map(|item| item.node.path.clone()).collect();
         let altered = comparison.differences.iter().map(|difference| difference.path.to_path()).collect();
-        Ok(Look { site, comparison, carried: carried.iter().map(RecordPath::new).collect(), note, tree, content, altered })
+        let carried = carried.iter().map(RecordPath::new).collect();
+        Ok(Look { site, comparison, carried, note, tree, content, altered })
     }
 
     /// Writes everything into the empty folder `into`. Each piece is checked against its digest on the way.

@@ -48,8 +48,7 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, order: Order, stage: &mut Stag
     journal.restore.safety = Some(id.clone());
     journal.carry = note.carry.clone();
     (journal.places, journal.roots, journal.split) = (note.places.clone(), note.roots.clone(), note.split.clone());
-    (journal.in_place, journal.pairs) = (note.in_place, note.pairs.clone());
-    journal.made = note.made.clone();
+    (journal.in_place, journal.pairs, journal.made) = (note.in_place, note.pairs.clone(), note.made.clone());
     pointer::find_again(&eco.root, &mut journal)?;
     journal.check_places(&eco.root)?;
     layout::pair_up(&eco.root, &mut journal)?;

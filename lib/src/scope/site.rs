@@ -52,17 +52,16 @@ impl Site {
                 continue;
             }
             let target = fs::canonicalize(&path).named("follow the link", &path)?;
-            let says =
-                |where_to: String| Error::Config(format!("the root {} is a symbolic link to {}, {where_to}", path.display(), target.display()));
+            let says = |what: String| Error::Config(format!("the root {} is a symbolic link to {}, {what}", path.display(), target.display()));
             let own = fs::canonicalize(base).named("look at", base)?;
             if own.starts_with(&target) || target.starts_with(own.join(OURS)) {
                 return Err(says("which is not a tree of its own".into()));
             }
-            let others = roots
-                .iter()
-                .filter(|other| !other.starts_with(root) && !root.starts_with(other))
-                .filter_map(|other| Some((other, fs::canonicalize(base.join(other)).ok()?)));
-            if let Some((other, _)) = { others }.find(|(_, other)| other.starts_with(&target) || target.starts_with(other)) {
+            let overlaps = |other: &&PathBuf| {
+                let there = fs::canonicalize(base.join(other));
+                *other != root && there.is_ok_and(|there| there.starts_with(&target) || target.starts_with(there))
+            };
+            if let Some(other) = roots.iter().find(overlaps) {
                 return Err(says(format!("which the root {} holds as well", other.display())));
             }
             // What holds the ecosystem was ruled out, so it has a name.

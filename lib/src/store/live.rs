@@ -6,7 +6,7 @@ use crate::compare::{self, Aside};
 use crate::error::{Error, Result};
 use crate::plan::{self, Comparison};
 use crate::record::{Entry, RecordPath};
-use crate::scope::{CaptureRules, Patterns, Scopes, walk};
+use crate::scope::{CaptureRules, Patterns, Scopes, Site, walk};
 use crate::time::Timestamp;
 use crate::tree::Kind;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ pub fn compare_live(
     let index = read_index(stored, &scopes.full())?;
     let roots: Vec<PathBuf> = index.head.snapshot.roots.iter().map(PathBuf::from).collect();
     let aside = Aside::new(&index, &rules.exclude.iter().chain(&rules.preserve).cloned().collect::<Vec<_>>())?;
-    let site = scopes.site(base, &roots)?;
+    let site = Site::open(base, &roots)?;
     let walked = walk(&site, &roots, &Patterns::new::<&str>(&[]).map_err(Error::Config)?)?;
     let is = compare::items_in(&site, walked, &index, &roots, &compare::nothing_known, Some(scratch), progress)?;
     Ok(plan::compare(&stored.snapshot.id, &compare::items_of(&index, &roots), &is, |path| aside.covers(path)))

@@ -6,7 +6,7 @@ use crate::archive::{self, Archive, Base, Head, How, Options, Outcome, Previous,
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::record::Snapshot;
-use crate::scope::{Attributes, CaptureRules, Patterns, Scopes, SqliteMode, Walker};
+use crate::scope::{Attributes, CaptureRules, Patterns, Scopes, Site, SqliteMode, Walker};
 use crate::sqlite;
 use crate::time::Timestamp;
 use rustix::fs::{FlockOperation, flock};
@@ -107,7 +107,7 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
         let roots = names(&taking.roots).join(", ");
         return Err(Error::Config(format!("nothing to capture: none of the roots ({roots}) is in {}", taking.base.display())));
     }
-    let site = taking.scopes.site(taking.base, &taking.roots)?;
+    let site = Site::open(taking.base, &taking.roots)?;
     let mut before = Before::find(store, &taking);
     let mut notes = Vec::new();
     let mut differential = taking.mode != Mode::Full;
