@@ -210,7 +210,7 @@ fn cuts(kind: &'static str) {
         plant.due();
         let (words, pace, codes, undoable): (&[&str], Pace, &[i32], Range<usize>) = match during {
             During::Rollback | During::Recovery => (&["latest-good"], rollback, &[0], 0..2),
-            During::Undo => (&["--undo"], undo, &[0], 1..2),
+            During::Undo => (&["--undo"], undo, &[0], 1..3),
             During::WayBack => (&["latest-good"], way_back, &[0, 5], 0..1),
         };
         match during {
