@@ -102,7 +102,7 @@ fn look(world: &World, root: &str) -> Tree {
 /// All that no rollback of these roots may touch: the other roots, what is in none, the store, and whatever else is in the world.
 fn outside(world: &World, scope: &[&str]) -> Tree {
     let roots: Vec<String> = scope.iter().map(|root| format!("shop/{root}")).collect();
-    let moving = ["trace", "volumes", "shop-store/shop-safety", "shop/releases", "shop/.eco", "shop/run", "shop/fail"]
+    let moving = ["trace", "volumes", "shop-store/shop-safety", "shop/releases", "shop/.eco", "shop/modules/.eco", "shop/run", "shop/fail"]
         .into_iter()
         .chain(roots.iter().map(String::as_str));
     Tree::of(&world.folder()).without(&moving.collect::<Vec<_>>()).but_for_times_of_folders()
@@ -288,14 +288,31 @@ fn hazard_18_a_way_back_that_is_killed_anywhere_is_recovered() {
     });
 }
 
+/// A full rollback is done, and what was before is a snapshot.
+fn undoable() -> Due {
+    let due = Due::new();
+    due.world.run("eco-restore").arg("latest-good").exits(0);
+    due
+}
+
 #[test]
-fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
+fn hazard_18_an_undo_from_the_tree_that_is_killed_anywhere_is_recovered() {
     let done = || {
-        let due = Due::new();
-        due.world.run("eco-restore").arg("latest-good").exits(0);
+        let due = Due::of(World::service(), CONFIG);
+        due.world.run("eco-restore").args(["latest-good", "--scope", "config"]).exits(0);
+        assert!(due.world.tree(".eco").names().iter().any(|name| name.ends_with("tree")), "the tree was to stay");
         due
     };
-    sweep("undo", KILL, 12, done, (&["--undo"], 0), |due, at| {
+    sweep("undo from the tree", KILL, 12, done, (&["--undo"], 0), |due, at| {
+        let new = due.recovers(at, &[0], 1..2);
+        due.undone(at, if new { &due.old } else { &due.new });
+        new
+    });
+}
+
+#[test]
+fn hazard_18_an_undo_that_is_killed_anywhere_is_recovered() {
+    sweep("undo", KILL, 12, undoable, (&["--undo"], 0), |due, at| {
         let new = due.recovers(at, &[0], 1..3);
         // Either way there is a tree on the other side, and it can be had.
         due.undone(at, if new { &due.old } else { &due.new });
@@ -386,6 +403,38 @@ fn a_disk_that_fills_up_or_breaks_anywhere_costs_nothing() {
         sweep("rollback", fault, 12, Due::new, (&["latest-good"], 0), |due, at| {
             whole(due, at);
             due.recovers(at, &[0, 5], 0..2)
+        });
+    }
+}
+
+#[test]
+fn a_disk_that_fails_during_a_rollback_of_a_part_costs_nothing() {
+    let config: (&[&str], i32) = (&["latest-good", "--scope", "config"], 0);
+    let module: (&[&str], i32) = (&["latest-good", "--scope", "module:recommend"], 0);
+    for (name, words, scope) in [("config", config, CONFIG), ("module", module, MODULE)] {
+        for fault in [FULL, BROKEN] {
+            sweep(
+                name,
+                fault,
+                8,
+                || Due::of(World::service(), scope),
+                words,
+                |due, at| {
+                    whole(due, at);
+                    due.recovers(at, &[0, 5], 0..2)
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_during_an_undo_costs_nothing() {
+    for fault in [FULL, BROKEN] {
+        sweep("undo", fault, 8, undoable, (&["--undo"], 0), |due, at| {
+            let new = due.recovers(at, &[0], 1..3);
+            due.undone(at, if new { &due.old } else { &due.new });
+            new
         });
     }
 }

@@ -101,6 +101,11 @@ fn a_root_that_is_a_filesystem_on_a_device_is_rolled_back() {
 }
 
 #[test]
+fn roots_inside_a_mount_are_rolled_back() {
+    holds("roots_inside_a_mount_are_rolled_back", "roots inside a mount", |world| with(world, "modules", "mount", &["-ttmpfs", "eco-test"]));
+}
+
+#[test]
 fn a_root_with_a_mount_inside_is_rolled_back() {
     let name = "a_root_with_a_mount_inside_is_rolled_back";
     holds(name, "a root with a mount inside", |world| with(world, "data/recommend", "mount", &["-ttmpfs", "eco-test"]));

@@ -177,8 +177,12 @@ pub(super) fn survey(root: &Path, journal: &mut Journal) -> Result<()> {
     survey.open(0)?;
     for path in &roots {
         let live = root.join(path);
-        let exchanges = survey.try_beside(&live, 0)?;
-        survey.journal.places[0].exchanges &= exchanges;
+        for above in path.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev().filter(|above| !above.as_os_str().is_empty()) {
+            survey.enter(above)?;
+        }
+        let number = survey.number(path);
+        let exchanges = survey.try_beside(&live, number)?;
+        survey.journal.places[number].exchanges &= exchanges;
         match survey.journal.places.iter().position(|place| place.folder().is_some() && place.path() == *path) {
             Some(number) => survey.open(number)?,
             None => survey.look_at(path)?,
@@ -197,6 +201,28 @@ struct Survey<'a> {
 }
 
 impl Survey<'_> {
+    /// The mount that a path changes places in.
+    fn number(&self, path: &Path) -> usize {
+        let above = |place: &Place| place.folder().is_none() && path != place.path() && path.starts_with(place.path());
+        // The root is above everything.
+        self.journal.places.iter().rposition(above).unwrap_or_default()
+    }
+
+    /// Makes a folder that is a mount point a place of its own; false for any other.
+    fn enter(&mut self, folder: &Path) -> Result<bool> {
+        let live = self.root.join(folder);
+        if !disk::is_mount_point(&live)? {
+            return Ok(false);
+        }
+        if self.journal.places.iter().all(|place| place.path() != folder) {
+            self.journal.places.push(Place::new(folder));
+            let number = self.journal.places.len() - 1;
+            self.open(number)?;
+            self.journal.places[number].exchanges = self.try_beside(&live.join("x"), number)?;
+        }
+        Ok(true)
+    }
+
     /// Makes the transaction's folder in a place, noted before it is there.
     fn open(&mut self, number: usize) -> Result<()> {
         self.journal.write_pending(self.root)?;
@@ -233,12 +259,7 @@ impl Survey<'_> {
             return Ok(());
         }
         self.journal.split.push(Split::new(path, None, None));
-        if mounted {
-            self.journal.places.push(Place::new(path));
-            let number = self.journal.places.len() - 1;
-            self.open(number)?;
-            self.journal.places[number].exchanges = self.try_beside(&live.join("x"), number)?;
-        }
+        self.enter(path)?;
         for name in disk::names(disk::open_dir(&live)?.as_fd(), &live)? {
             let inside = path.join(&name);
             if name != OURS && !self.stays.match_path(&inside) {

@@ -90,7 +90,6 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     point.refuse_links()?;
     let look = point.look(&eco.root, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
     let live = Live::new(&eco.root, &look, order.staging);
-    let comparison = &look.comparison;
     let switched = if order.undoes.is_some() { String::new() } else { what_is_switched_off(eco, &order.scopes)? };
     let control = order.control && (eco.service.can_stop() || eco.service.can_start());
     let data_loss_s = seconds_between(time, stage.now()).max(0);
@@ -110,29 +109,11 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let ready = run.preflight(&mut point, &look, &live, order.dry_run).map_err(full_is_refused);
     let looking = looked.elapsed();
     let way = if order.dry_run { layout::forecast(&eco.root, &run.journal) } else { layout::way(&run.journal) };
-    let mut plan = Plan {
-        restore: order.id.clone(),
-        scope: Scope::join(&order.scopes),
-        snapshot: run.journal.restore.snapshot.clone(),
-        target: None,
-        strategy: way.word().into(),
-        guarantee: Some(way.guarantee().into()),
-        roots: point.roots.iter().map(|root| root.display().to_string()).collect(),
-        created: comparison.count("deleted"),
-        updated: comparison.changed(),
-        deleted: comparison.count("created"),
-        kept: comparison.same,
-        preserved: comparison.aside,
-        bytes: point.bytes(&eco.root, &run.journal, &live),
-        data_loss_s: loses,
-        control: how_controlled(eco, order.control) + &switched,
-        verify: if order.undoes.is_some() { vec![UNDO_STANDS.into()] } else { what_is_verified(eco) },
-        decision: order.decision.clone(),
-        by: order.by(),
-        // An undo is asked for by its own word.
-        tree: look.tree.filter(|_| order.undoes.is_none()).map(|tree| tree.to_string()),
-        examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
-    };
+    let mut plan = draw(order, &point, &look, way);
+    plan.bytes = point.bytes(&eco.root, &run.journal, &live);
+    plan.data_loss_s = loses;
+    plan.control = how_controlled(eco, order.control) + &switched;
+    plan.verify = if order.undoes.is_some() { vec![UNDO_STANDS.into()] } else { what_is_verified(eco) };
     if ready.is_err() && order.dry_run {
         return ready.map(|()| None);
     }
@@ -173,6 +154,30 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
             run.abandon(&e)?;
             Err(e)
         }
+    }
+}
+
+/// The plan, as far as it follows from the two trees.
+fn draw(order: &Order, point: &Point, look: &Look, way: layout::Way) -> Plan {
+    let comparison = &look.comparison;
+    Plan {
+        restore: order.id.clone(),
+        scope: Scope::join(&order.scopes),
+        snapshot: Some(point.stored.snapshot.id.clone()),
+        strategy: way.word().into(),
+        guarantee: Some(way.guarantee().into()),
+        roots: point.roots.iter().map(|root| root.display().to_string()).collect(),
+        created: comparison.count("deleted"),
+        updated: comparison.changed(),
+        deleted: comparison.count("created"),
+        kept: comparison.same,
+        preserved: comparison.aside,
+        decision: order.decision.clone(),
+        by: order.by(),
+        // An undo is asked for by its own word.
+        tree: look.tree.filter(|_| order.undoes.is_none()).map(|tree| tree.to_string()),
+        examples: comparison.differences.iter().take(EXAMPLES).cloned().collect(),
+        ..Plan::default()
     }
 }
 
