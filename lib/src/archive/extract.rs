@@ -1,6 +1,6 @@
 //! Extraction into a fresh private folder. Folders first and closed to others, then files on all cores, each checked against its
-//! digest while it is written, or taken from a tree that has it already, then pipes, devices and symbolic links, then further names of all of these, and last the folders'
-//! own metadata, deepest first. Nothing is followed on the way, so no entry can lead outside.
+//! digest while it is written, or taken from a tree that has it already, then pipes, devices and symbolic links, then further names of
+//! all of these, and last the folders' own metadata, deepest first. Nothing is followed on the way, so no entry can lead outside.
 
 use super::index::{Chunk, Entry, Index};
 use super::read::Pieces;

@@ -420,6 +420,14 @@ fn pair(root: &Path, journal: &Journal, path: &Path) -> Result<Option<Pair>> {
     Ok((old.is_some() || new.is_some()).then(|| Pair::new(path, old, new)))
 }
 
+/// What goes needs a place to go: the folders that its other side will be in.
+///
+/// # Errors
+/// [`Error::Path`].
+pub(super) fn make_way(root: &Path, journal: &Journal) -> Result<()> {
+    journal.pairs.iter().try_for_each(|pair| disk::create_dirs(disk::parent(&journal.aside(root, &pair.path()))))
+}
+
 fn names_in(folder: &Path) -> Result<BTreeSet<OsString>> {
     if !fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir()) {
         return Ok(BTreeSet::new());

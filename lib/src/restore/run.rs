@@ -110,12 +110,12 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let looking = looked.elapsed();
     let way = if order.dry_run { layout::forecast(&eco.root, &run.journal) } else { layout::way(&run.journal) };
     let mut plan = draw(order, &point, &look, way);
-    plan.bytes = point.bytes(&eco.root, &run.journal, &live);
+    plan.bytes = *ready.as_ref().unwrap_or(&0);
     plan.data_loss_s = loses;
     plan.control = how_controlled(eco, order.control) + &switched;
     plan.verify = if order.undoes.is_some() { vec![UNDO_STANDS.into()] } else { what_is_verified(eco) };
     if ready.is_err() && order.dry_run {
-        return ready.map(|()| None);
+        return ready.map(|_| None);
     }
     // What cannot be done is not asked for.
     if ready.is_ok() {
@@ -145,7 +145,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     // A person's thinking is no part of it.
     let began_so_long_ago = Instant::now().checked_sub(looking).unwrap_or(looked);
     run.stage.report(&order.id, "preflight", Some(ready.is_ok()), ready.as_ref().err().map(Error::to_string), began_so_long_ago);
-    let staged = ready.and_then(|()| run.stage.go_on()).and_then(|()| run.prepare(&point, &look, &live).map_err(full_is_refused));
+    let staged = ready.and_then(|_| run.stage.go_on()).and_then(|()| run.prepare(&point, &look, &live).map_err(full_is_refused));
     let stopped = staged.and_then(|taken| run.stop().map(|()| taken));
     match stopped.and_then(|taken| run.look_again(&mut point, &taken)).and_then(|()| run.decide()) {
         Ok(()) => run.forward().map(Some),
@@ -274,15 +274,17 @@ impl Run<'_, '_> {
         self.journal.restore.id.clone()
     }
 
-    /// Whether every command can be run, whether there is room, and how each root can change places. A look alone writes nothing.
-    fn preflight(&mut self, point: &mut Point, look: &Look, live: &Live<'_>, only_look: bool) -> Result<()> {
+    /// The bytes to be written, if every command can be run and there is room for them. Finds out how each root can change places; a look
+    /// alone writes nothing.
+    fn preflight(&mut self, point: &mut Point, look: &Look, live: &Live<'_>, only_look: bool) -> Result<u64> {
         let root = self.eco.root.as_path();
         hooks::check(self.eco, &self.journal)?;
         pointer::find(root, &mut self.journal)?;
         if !only_look {
             layout::survey(root, &mut self.journal)?;
         }
-        let Err(full) = point.room(root, &self.journal, live) else { return Ok(()) };
+        let room = point.room(root, &self.journal, live);
+        let Err(full) = room else { return room };
         // A generation is a whole one.
         if !self.journal.pointers.is_empty() {
             return Err(full);
@@ -325,10 +327,7 @@ impl Run<'_, '_> {
         } else {
             layout::pair_up(root, &mut self.journal)?;
         }
-        for pair in &self.journal.pairs {
-            // What goes needs a place to go.
-            disk::create_dirs(disk::parent(&self.journal.aside(root, &pair.path())))?;
-        }
+        layout::make_way(root, &self.journal)?;
         self.journal.enter(&self.eco.root, Phase::Staged)?;
         Ok(taken)
     }
@@ -496,9 +495,7 @@ impl Run<'_, '_> {
             let path = root.join(other.path());
             return Err(Error::Refused(format!("{} is not what it was when it was staged for: somebody else has replaced it", path.display())));
         }
-        for pair in self.journal.pairs.iter().filter(|pair| pair.new.is_none()) {
-            disk::create_dirs(disk::parent(&self.journal.aside(root, &pair.path())))?;
-        }
+        layout::make_way(root, &self.journal)?;
         self.journal.enter(root, Phase::Swapping).inspect_err(|_| self.journal.phase = Phase::Stopping)
     }
 

@@ -6,6 +6,7 @@ use super::Ecosystem;
 use super::journal::{Journal, Place};
 use super::pointer;
 use super::run::Run;
+use crate::archive::LEVEL;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::scope::{CaptureRules, OURS, SqliteMode};
@@ -15,9 +16,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Compression of a safety snapshot: what `eco-snap` does.
-const LEVEL: i32 = crate::archive::LEVEL;
 
 /// Whether the tree from before is there, in each of its places.
 pub(super) fn has_tree(root: &Path, note: &Journal) -> bool {

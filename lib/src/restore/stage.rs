@@ -145,11 +145,6 @@ impl Point {
         (written.map(Entry::solid_bytes).sum(), wanted.len() as u64)
     }
 
-    /// Bytes that staging has to write.
-    pub(super) fn bytes(&self, root: &Path, journal: &Journal, live: &Live<'_>) -> u64 {
-        self.weights(root, journal, live).into_iter().map(|(_, (bytes, _))| bytes).sum()
-    }
-
     fn weights(&self, root: &Path, journal: &Journal, live: &Live<'_>) -> Vec<(PathBuf, (u64, u64))> {
         let weigh = |(place, wanted): (&Place, Vec<usize>)| {
             let shares = live.sharing_in(place).is_some();
@@ -177,12 +172,11 @@ impl Point {
 
     /// All names of one file are made together.
     fn add_other_names(&self, paths: &mut BTreeSet<PathBuf>) {
+        let file_of =
+            |entry: &'_ Entry| -> PathBuf { if let Kind::Hardlink { target } = &entry.node.kind { target } else { &entry.node.path }.clone() };
         let entries = &self.index.entries;
-        let target = |entry: &Entry| if let Kind::Hardlink { target } = &entry.node.kind { Some(target.clone()) } else { None };
-        let files: BTreeSet<PathBuf> =
-            entries.iter().filter(|entry| paths.contains(&entry.node.path)).map(|entry| target(entry).unwrap_or(entry.node.path.clone())).collect();
-        paths.extend(entries.iter().filter(|entry| target(entry).is_some_and(|file| files.contains(&file))).map(|entry| entry.node.path.clone()));
-        paths.extend(files);
+        let files: HashSet<PathBuf> = entries.iter().filter(|entry| paths.contains(&entry.node.path)).map(file_of).collect();
+        paths.extend(entries.iter().filter(|entry| files.contains(&file_of(entry))).map(|entry| entry.node.path.clone()));
     }
 
     /// What is to be staged in each place.
@@ -197,17 +191,19 @@ impl Point {
         wanted
     }
 
-    /// Whether there is room for a second tree, in each place. Asked before anything is written.
+    /// The bytes that staging has to write, if there is room for them in each place. Asked before anything is written.
     ///
     /// # Errors
     /// [`Error::Refused`] saying how much is missing.
-    pub(super) fn room(&self, root: &Path, journal: &Journal, live: &Live<'_>) -> Result<()> {
+    pub(super) fn room(&self, root: &Path, journal: &Journal, live: &Live<'_>) -> Result<u64> {
+        let mut all = 0;
         for (place, weight) in self.weights(root, journal, live) {
             if let Some(missing) = disk::room(&place, weight)? {
                 return Err(Error::Refused(format!("no room to stage the tree: {missing}")));
             }
+            all += weight.0;
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Looks at the live tree beside the snapshot. The live tree may be what is broken, so a part of it that cannot be read is no reason

@@ -1,5 +1,5 @@
-//! The moment itself: paths change places, by one exchange each wherever the filesystem can, and preserved paths follow the live side. Everything here can be
-//! run again after a crash: it looks at what is where, never at what is missing.
+//! The moment itself: paths change places, by one exchange each wherever the filesystem can, and preserved paths follow the live side.
+//! Everything here can be run again after a crash: it looks at what is where, never at what is missing.
 
 use super::journal::{Journal, Object, Pair};
 use super::layout::{Dress, Split};
