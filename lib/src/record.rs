@@ -6,6 +6,7 @@
 
 mod bodies;
 mod path;
+mod sample;
 mod scope;
 mod whole;
 
@@ -159,6 +160,9 @@ impl Line {
         }
         // A line of ours, as most are, is read in one pass; whatever is odd about a line is found out in two.
         let text = Some(&raw).filter(|raw| raw.len() <= LONGEST_LINE).and_then(|raw| std::str::from_utf8(raw).ok());
+        if let Some((stamp, health)) = text.and_then(sample::read) {
+            return Line { number, raw, stamp, record: Record::Health(health), fault: None };
+        }
         if let Some((kind, text)) = text.and_then(|text| Some((whole::kind_up_front(text)?, text)))
             && let Some(Ok((stamp, record))) = Record::parse_whole(kind, text)
         {

@@ -92,6 +92,40 @@ pub fn compact(time: Timestamp) -> String {
     time.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
+/// Reads an instant as our records have it, `2026-03-01T10:00:00Z` or with three digits of milliseconds, and nothing else: a log is
+/// made of them, and a tenth of the time of a replay went into the general form.
+pub(crate) fn read_utc(text: &str) -> Option<Timestamp> {
+    let bytes = text.as_bytes();
+    let number = |from: usize, to: usize| {
+        bytes[from..to].iter().try_fold(0i64, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
+    };
+    let millis = match bytes.len() {
+        20 => 0,
+        24 if bytes[19] == b'.' => number(20, 23)?,
+        _ => return None,
+    };
+    let frame = [bytes[4], bytes[7], bytes[10], bytes[13], bytes[16], bytes[bytes.len() - 1]];
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i64::from(leap),
+        _ => return None,
+    };
+    if &frame != b"--T::Z" || !(1..=length).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Days since 1970-01-01, counted in years that begin in March, so that the leap day is the last one
+    // (Hinnant, "chrono-Compatible Low-Level Date Algorithms", 2013).
+    let (march_year, march_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days =
+        march_year * 365 + march_year.div_euclid(4) - march_year.div_euclid(100) + march_year.div_euclid(400) + (153 * march_month + 2) / 5 + day
+            - 719_469;
+    Timestamp::new(days * 86_400 + hour * 3600 + minute * 60 + second, millis as i32 * 1_000_000).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +153,26 @@ mod tests {
         assert_eq!(parse_instant("2026-02-01T00:00:00Z", now).unwrap().to_string(), "2026-02-01T00:00:00Z");
         assert!(parse_instant("yesterday", now).is_err());
         assert_eq!(compact(now), "20260301T100000Z");
+    }
+
+    #[test]
+    fn instants_of_records_mean_the_same_read_either_way() {
+        let same = |text: &str| assert_eq!(read_utc(text), text.parse().ok(), "{text}");
+        for year in [0, 1, 3, 4, 99, 100, 399, 400, 1600, 1899, 1900, 1969, 1970, 1972, 2000, 2023, 2024, 2026, 2100, 9998] {
+            for month in 0..14 {
+                for day in [0, 1, 9, 10, 27, 28, 29, 30, 31, 32] {
+                    same(&format!("{year:04}-{month:02}-{day:02}T23:59:59Z"));
+                    same(&format!("{year:04}-{month:02}-{day:02}T00:00:00.007Z"));
+                }
+            }
+        }
+        for text in ["2026-03-01T24:00:00Z", "2026-03-01T10:60:00Z", "2026-03-01T1a:00:00Z", "2026:03-01T10:00:00Z"] {
+            assert_eq!((read_utc(text), text.parse::<Timestamp>().ok()), (None, None), "{text}");
+        }
+        for left_to_others in
+            ["2026-03-01T10:00:60Z", "2026-03-01t10:00:00z", "2026-03-01 10:00:00Z", "2026-03-01T10:00:00.5Z", "2026-03-01T10:00:00+00:00", "", "é"]
+        {
+            assert_eq!(read_utc(left_to_others), None);
+        }
     }
 }

@@ -14,7 +14,7 @@ pub fn check(policy: &Policy, name: &str) -> Result<Vec<String>> {
         if let Some(why) = impossible(&rule.when) {
             return dead(why);
         }
-        if let Some(unless) = rule.unless.as_ref().filter(|unless| implies(&rule.when, unless)) {
+        if let Some(unless) = rule.unless.as_ref().filter(|unless| rule.when.implies(unless)) {
             let metric = policy.name_of(unless.metric);
             return dead(format!("it never fires, because its `unless` ({metric} {}) holds whenever it does", unless.words));
         }
@@ -58,31 +58,14 @@ fn takes_over(other: &Rule, rule: &Rule) -> bool {
     };
     let same = other.severity == rule.severity;
     // Two rules that say the same thing: the second one is the one too many.
-    let twins = same && implies(&other.when, &rule.when) && other.lasts == rule.lasts && other.trigger == rule.trigger && rule.unless.is_none();
+    let twins = same && other.when.implies(&rule.when) && other.lasts == rule.lasts && other.trigger == rule.trigger && rule.unless.is_none();
     other.severity >= rule.severity
         && other.name != rule.name
         && other.unless.is_none()
         && (other.trigger || !rule.trigger || !same)
         && sooner
-        && implies(&rule.when, &other.when)
+        && rule.when.implies(&other.when)
         && (!twins || other.line < rule.line)
-}
-
-/// Whether `a` cannot hold without `b` holding too.
-fn implies(a: &Comparison, b: &Comparison) -> bool {
-    if a.metric != b.metric {
-        return false;
-    }
-    match (a.op, b.op) {
-        (Op::More | Op::AtLeast, Op::More) => a.value > b.value || (a.value == b.value && a.op == Op::More),
-        (Op::More | Op::AtLeast, Op::AtLeast) => a.value >= b.value,
-        (Op::Less | Op::AtMost, Op::Less) => a.value < b.value || (a.value == b.value && a.op == Op::Less),
-        (Op::Less | Op::AtMost, Op::AtMost) => a.value <= b.value,
-        (Op::Is, _) => b.holds(a.value),
-        (Op::IsNot, Op::IsNot) => a.value == b.value,
-        (Op::IsNot, Op::Is) => a.metric.kind() == Kind::Truth && a.value != b.value,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::incident::{Handed, Incident, Tries};
 use super::metric::{Gauges, Metric, SUSPECT_NAMES, Seen};
 use super::point::Points;
 use super::proof::{Demand, Phase, Proof};
-use super::rules::{Policy, Rule};
+use super::rules::{Comparison, Policy, Rule};
 use super::table::{self, Answer, Case, Firing};
 use super::{Heard, Options, later};
 use crate::record::{Action, Decision, Health, Operator, Reason, Record, Restore, Scope, Severity, Signal};
@@ -187,6 +187,11 @@ impl Course {
             }
             self.last_up = Some(up);
         }
+        // The same as going on, only faster: a healthy value leaves an idle rule as it is.
+        let holds = |sign: &Comparison| self.gauges.get(sign.metric).seen.known().is_some_and(|seen| sign.holds(seen));
+        if self.calm && !policy.first_signs.iter().any(holds) {
+            return;
+        }
         let clear = self.clear(policy);
         let demand = Demand { samples: policy.samples, at_once: self.options.now, clear };
         let (gauges, drops, signals) = (&self.gauges, &self.drops, &self.signals);
@@ -195,13 +200,9 @@ impl Course {
             Metric::Signal(index) => Seen::Known(signals[index].count()),
             measured => gauges.get(measured).seen,
         };
-        let was_calm = std::mem::replace(&mut self.calm, true);
+        self.calm = true;
         for (rule, proof) in policy.rules.iter().zip(&mut self.proofs) {
             let gauge = gauges.get(rule.when.metric);
-            // The same as going on, only faster: a healthy value leaves an idle rule as it is.
-            if was_calm && (rule.when.metric.counts_events() || !gauge.seen.known().is_some_and(|seen| rule.when.holds(seen))) {
-                continue;
-            }
             let excused = rule.unless.as_ref().is_some_and(|unless| value(unless.metric).known().is_some_and(|seen| unless.holds(seen)));
             if rule.when.metric.counts_events() {
                 if proof.keeps_open()

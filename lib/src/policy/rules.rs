@@ -24,6 +24,8 @@ pub struct Policy {
     pub(super) deadline: Deadlines,
     /// Worst first, then by name.
     pub(super) rules: Vec<Rule>,
+    /// While none of these holds, no rule over measured values does: of the rules of one metric the one that is met first.
+    pub(super) first_signs: Vec<Comparison>,
     /// The names that `signal.NAME` stands for; [`Metric::Signal`] counts in here.
     pub(super) signals: Vec<String>,
 }
@@ -129,6 +131,23 @@ impl Comparison {
             (Some(limit), Op::More | Op::AtLeast) => seen <= limit + HAIR * limit.abs(),
             (Some(limit), Op::Less | Op::AtMost) => seen >= limit - HAIR * limit.abs(),
             _ => !self.holds(seen),
+        }
+    }
+
+    /// Whether this cannot hold without the other one holding too.
+    pub fn implies(&self, other: &Comparison) -> bool {
+        if self.metric != other.metric {
+            return false;
+        }
+        match (self.op, other.op) {
+            (Op::More | Op::AtLeast, Op::More) => self.value > other.value || (self.value == other.value && self.op == Op::More),
+            (Op::More | Op::AtLeast, Op::AtLeast) => self.value >= other.value,
+            (Op::Less | Op::AtMost, Op::Less) => self.value < other.value || (self.value == other.value && self.op == Op::Less),
+            (Op::Less | Op::AtMost, Op::AtMost) => self.value <= other.value,
+            (Op::Is, _) => other.holds(self.value),
+            (Op::IsNot, Op::IsNot) => self.value == other.value,
+            (Op::IsNot, Op::Is) => self.metric.kind() == Kind::Truth && self.value != other.value,
+            _ => false,
         }
     }
 
@@ -334,12 +353,13 @@ impl Policy {
                 medium: span(file.deadline.medium, 24 * 60),
             },
             rules: Vec::new(),
+            first_signs: Vec::new(),
             signals: Vec::new(),
         };
         let Some(rules) = file.rules else {
             // Only a text other than the built-in one can lack rules, so this ends.
             let built_in = Policy::parse(&rules_only(margin), "<built-in policy>")?;
-            return Ok(Policy { rules: built_in.rules, signals: built_in.signals, ..policy });
+            return Ok(Policy { rules: built_in.rules, first_signs: built_in.first_signs, signals: built_in.signals, ..policy });
         };
         let tables =
             [(Severity::Critical, rules.critical), (Severity::High, rules.high), (Severity::Medium, rules.medium), (Severity::Low, rules.low)];
@@ -354,6 +374,7 @@ impl Policy {
                 policy.rules.push(rule);
             }
         }
+        policy.first_signs = first_signs(&policy.rules);
         Ok(policy)
     }
 
@@ -373,6 +394,18 @@ impl Policy {
             other => other.name().to_owned(),
         }
     }
+}
+
+/// What is left of the rules' conditions over measured values when those go that cannot hold without another one.
+fn first_signs(rules: &[Rule]) -> Vec<Comparison> {
+    let mut signs: Vec<Comparison> = Vec::new();
+    for when in rules.iter().map(|rule| &rule.when).filter(|when| !when.metric.counts_events()) {
+        if !signs.iter().any(|sign| when.implies(sign)) {
+            signs.retain(|sign| !sign.implies(when));
+            signs.push(when.clone());
+        }
+    }
+    signs
 }
 
 /// The built-in rules under another margin.
@@ -411,6 +444,28 @@ mod tests {
 
     fn refused(text: &str) -> String {
         Policy::parse(text, "p.toml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_first_sign_of_each_metric_stands_for_its_rules() {
+        let mut signs: Vec<String> = Policy::default().first_signs.iter().map(|sign| format!("{} {}", sign.metric.name(), sign.words)).collect();
+        signs.sort();
+        let expected = [
+            "cpu_usage > 0.80",
+            "critical_failed >= 1",
+            "error_rate >= 0.05",
+            "integration == false",
+            "integrity == false",
+            "memory_usage > 0.90",
+            "modules_degraded >= 1",
+            "modules_failed >= 1",
+            "modules_failed_share >= 1",
+            "response_ms > 1000",
+            "response_ratio >= 2",
+            "success_rate < 0.80",
+            "up == false",
+        ];
+        assert_eq!(signs, expected);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Default for Input {
 impl Input {
     /// Whether a whole line can be had without waiting.
     pub(super) fn has_line(&self) -> bool {
-        self.from.buffer().contains(&b'\n')
+        memchr::memchr(b'\n', self.from.buffer()).is_some()
     }
 
     /// After an overlong piece: whether it was the last of its line.
