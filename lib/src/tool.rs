@@ -2,7 +2,10 @@
 //! and reads the environment and the clock.
 
 mod human;
+mod keep;
 mod pipe;
+
+pub use keep::{Kept, mark};
 
 use crate::config::{self, Config, Overrides};
 use crate::error::{Error, Exit, Named, Result};
@@ -281,6 +284,66 @@ impl Tool {
                 }
             }
         }
+    }
+
+    /// Opens the file in which this program remembers its stream, and gives what it remembers. Signals are remembered from here on,
+    /// as by [`Tool::catch_signals`].
+    ///
+    /// # Errors
+    /// [`Error::Other`] naming the program that has it open, [`Error::Config`] when the file cannot be used; nothing was touched.
+    pub fn keep(&mut self, path: &Path) -> Result<(Kept, Option<Vec<u8>>)> {
+        let opened = Kept::open(path, self.name, &self.holder())?;
+        self.catch_signals()?;
+        Ok(opened)
+    }
+
+    /// Before the next line is read: saves what is remembered if it is time for that, or if there is time because no line is
+    /// waiting. False when a signal asks this program to stop.
+    ///
+    /// # Errors
+    /// As [`Tool::emit_at`]. A file that cannot be written is no error: that is said, and tried again.
+    pub fn save_when_due(&mut self, kept: &mut Kept, memory: impl Fn() -> Vec<u8>) -> Result<bool> {
+        /// How long a signal may go unnoticed.
+        const LOOK_UP: Duration = Duration::from_secs(1);
+        loop {
+            if self.asked_to_stop() {
+                return Ok(false);
+            }
+            let waiting = self.input.as_ref().is_none_or(Input::has_line);
+            let due = kept.due_in(waiting);
+            if due == Some(Duration::ZERO) {
+                self.save(kept, &memory)?;
+            } else if waiting {
+                return Ok(true);
+            } else {
+                self.output.flush()?;
+                if keep::input_within(due.map_or(LOOK_UP, |due| due.min(LOOK_UP))) {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// Saves what is remembered at the end; what could not be saved makes the exit code 3.
+    ///
+    /// # Errors
+    /// As [`Tool::emit_at`].
+    pub fn save_at_end(&mut self, kept: &mut Kept, memory: impl Fn() -> Vec<u8>) -> Result<()> {
+        self.save(kept, &memory)?;
+        if kept.fails() {
+            self.error(&format!("{} is not saved: it does not know the end of this stream", kept.name()));
+            self.worst = self.worst.and(Exit::Unfinished);
+        }
+        Ok(())
+    }
+
+    /// What was said is out before the file knows that it was said: repeating a decision does no harm, losing one would.
+    fn save(&mut self, kept: &mut Kept, memory: &impl Fn() -> Vec<u8>) -> Result<()> {
+        self.output.flush()?;
+        if let Some(sentence) = kept.write(&memory()) {
+            self.error(&sentence);
+        }
+        Ok(())
     }
 
     fn bad_line(&mut self, number: u64, why: &str) {

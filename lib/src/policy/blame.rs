@@ -4,12 +4,15 @@ use super::rules::Rollback;
 use crate::record::{Change, Scope, Suspect};
 use crate::time::Timestamp;
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 
 /// How many changes and restores are remembered. More than that in one window of blame names nobody anyway.
 const REMEMBERED: usize = 4096;
+/// How many suspects one decision names.
+const NAMED: usize = 256;
 
 /// A change, as far as it matters here.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Made {
     pub time: Timestamp,
     pub id: Option<String>,
@@ -32,7 +35,7 @@ impl Made {
 }
 
 /// Changes and restores, oldest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Changes {
     made: Vec<Made>,
     undone: Vec<(Timestamp, Scope)>,
@@ -172,6 +175,7 @@ pub(super) fn line_up(suspects: &[&Made], blamed: Option<&Scope>, onset: Timesta
     first
         .into_iter()
         .chain(rest)
+        .take(NAMED)
         .map(|made| Suspect { change: made.id.clone(), target: made.target.clone(), before_onset_s: onset.duration_since(made.time).as_secs_f64() })
         .collect()
 }

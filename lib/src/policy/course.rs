@@ -7,32 +7,40 @@ use super::incident::{Handed, Incident, Tries};
 use super::metric::{Gauges, Metric, SUSPECT_NAMES, Seen};
 use super::point::Points;
 use super::proof::{Demand, Phase, Proof};
+use super::recent::Recent;
 use super::rules::{Comparison, Policy, Rule};
 use super::table::{self, Answer, Case, Firing};
 use super::{Heard, Options, later};
 use crate::record::{Action, Decision, Health, Operator, Reason, Record, Restore, Scope, Severity, Signal};
 use crate::time::{Timestamp, compact};
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A record may be this late and still be news.
-const LATE: SignedDuration = SignedDuration::from_mins(2);
+pub(super) const LATE: SignedDuration = SignedDuration::from_mins(2);
 /// How many incidents' numbers are remembered, so that no two decisions share an id.
 const NUMBERED: usize = 4096;
+/// How many automatic rollbacks are remembered; a policy cannot allow more.
+pub(super) const ROLLBACKS: usize = 1024;
 
-/// The state of one ecosystem.
-#[derive(Default)]
+/// How long the names in one record may be, all together, for it to be remembered.
+const LONGEST_NAMES: usize = 16 << 10;
+
+/// The state of one ecosystem. What is left out of its memory follows from the policy, or is about one run of a program only.
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Course {
+    #[serde(skip)]
     options: Options,
     clock: Option<Timestamp>,
     gauges: Gauges,
-    proofs: Vec<Proof>,
+    pub(super) proofs: Vec<Proof>,
     /// No rule has seen anything: all of them are idle, and proven. Most samples find it so and leave it so.
     calm: bool,
     /// How many drops and signals are remembered.
     happened: usize,
     drops: Events,
-    signals: Vec<Events>,
+    pub(super) signals: Vec<Events>,
     changes: Changes,
     points: Points,
     incident: Option<Incident>,
@@ -52,10 +60,16 @@ pub(super) struct Course {
     /// Scope and point of the last rollback, decided or completed.
     rollback: (Option<Scope>, Option<String>),
     numbers: BTreeMap<String, u64>,
+    /// What was taken in last, for a stream that is read again.
+    recent: Recent,
+    #[serde(skip)]
     complaints: u16,
     /// Records that came too late to be used.
+    #[serde(skip)]
     pub late: u64,
-    pub decided: bool,
+    /// Records that an earlier run has taken in.
+    #[serde(skip)]
+    pub again: u64,
 }
 
 /// What one record has brought about, before anything is said.
@@ -85,11 +99,38 @@ impl Course {
         Course { options, proofs: vec![Proof::default(); policy.rules.len()], signals, ..Course::default() }
     }
 
+    /// Goes on under this policy with what was remembered: everything that follows from the policy is made anew.
+    pub fn resume(&mut self, policy: &Policy, options: Options) {
+        self.options = options;
+        let fresh = Course::new(policy, options);
+        self.signals.iter_mut().zip(fresh.signals).for_each(|(events, fresh)| events.stay = fresh.stay);
+        self.recent.expect_again();
+    }
+
+    /// The rules are not those that the evidence was collected for.
+    pub fn rules_changed(&mut self) {
+        self.calm = false;
+    }
+
+    /// As [`Course::feed`], for a line that carries this mark: one that an earlier run took in already is passed over.
+    pub fn feed_once(&mut self, policy: &Policy, time: Timestamp, record: &Record, mark: u64, heard: &mut Heard) {
+        let clock = self.clock.unwrap_or(time);
+        if is_news(record) {
+            if self.recent.is_again(clock, time, mark) {
+                self.again += 1;
+                return;
+            }
+            if clock.duration_since(time) <= LATE {
+                self.recent.add(clock.max(time), time, mark);
+            }
+        }
+        self.feed(policy, time, record, heard);
+    }
+
     /// Takes one record in and says what follows from it.
     pub fn feed(&mut self, policy: &Policy, time: Timestamp, record: &Record, heard: &mut Heard) {
         let clock = self.clock.unwrap_or(time);
-        let is_news = matches!(record, Record::Health(_) | Record::Signal(_) | Record::Operator(_) | Record::Restore(_));
-        if is_news && clock.duration_since(time) > LATE {
+        if is_news(record) && clock.duration_since(time) > LATE {
             self.late += 1;
             return;
         }
@@ -147,13 +188,23 @@ impl Course {
         match record {
             // A canary is somebody else's to judge.
             Record::Health(health) if health.cohort.as_deref() != Some("canary") => self.sample(policy, now, health, news, heard),
+            Record::Change(change) if is_too_long(change.id.iter().chain([&change.target]).chain(&change.affects)) => {
+                heard.warnings.push(format!("the change has names of more than {} KiB in all: it is not remembered", LONGEST_NAMES >> 10));
+            }
             Record::Change(change) => {
                 self.changes.add(time, change);
                 if change.target.parse::<Scope>().is_err() {
                     heard.warnings.push(format!("the change of '{}' can be blamed on nobody: that is no scope", change.target));
                 }
             }
+            Record::Snapshot(snapshot) if is_too_long([&snapshot.id].into_iter().chain(&snapshot.covers)) => {
+                heard.warnings.push(format!("the snapshot has names of more than {} KiB in all: it is not remembered", LONGEST_NAMES >> 10));
+            }
             Record::Snapshot(snapshot) => self.points.add(time, snapshot),
+            Record::Signal(signal) if is_too_long(&signal.target) => {
+                heard.warnings.push(format!("the signal's target is longer than {} KiB: it blames nobody", LONGEST_NAMES >> 10));
+                self.signal(policy, now, &Signal { target: None, ..signal.clone() }, news);
+            }
             Record::Signal(signal) => self.signal(policy, now, signal, news),
             Record::Operator(operator) => self.operator(now, operator, news),
             Record::Restore(restore) => self.restored(policy, now, restore, news),
@@ -302,12 +353,13 @@ impl Course {
                 if carried_out {
                     self.awaited = None;
                 } else if automatic {
-                    self.rollbacks.push_back(now);
+                    self.count_rollback(now);
                 }
-                let point = restore.snapshot.clone().or_else(|| self.rollback.1.take().filter(|_| carried_out));
+                let point = restore.snapshot.clone().filter(|id| !is_too_long([id])).or_else(|| self.rollback.1.take().filter(|_| carried_out));
                 self.rollback = (scope, point);
                 self.cooldown = Some(now).filter(|_| policy.rollback.cooldown > SignedDuration::ZERO);
-                scopes.into_iter().for_each(|scope| self.changes.undo(now, scope));
+                // Nobody restores more units at once than are remembered; whoever says so must not keep everybody waiting.
+                scopes.into_iter().take(NUMBERED).for_each(|scope| self.changes.undo(now, scope));
                 self.gauges.start_over();
                 self.drops.start_over();
                 self.signals.iter_mut().for_each(Events::start_over);
@@ -321,12 +373,19 @@ impl Course {
             }
             "failed" | "reverted" => {
                 let decided = self.rollback.1.as_ref().filter(|_| scope == self.rollback.0);
-                if let Some(point) = restore.snapshot.as_ref().or(decided) {
+                if let Some(point) = restore.snapshot.as_ref().or(decided).filter(|id| !is_too_long([*id])) {
                     self.points.distrust(point);
                 }
                 news.failed = Some(scope.or_else(|| self.rollback.0.clone()));
             }
             _ => {}
+        }
+    }
+
+    fn count_rollback(&mut self, now: Timestamp) {
+        self.rollbacks.push_back(now);
+        if self.rollbacks.len() > ROLLBACKS {
+            self.rollbacks.pop_front();
         }
     }
 
@@ -394,7 +453,7 @@ impl Course {
             return if self.cooldown.is_some() { None } else { self.consult(policy, now) };
         }
         if let Some(handed) = &incident.handed {
-            return Some(Answer::escalate(handed.scope.clone(), handed.note));
+            return Some(Answer::escalate(handed.scope.clone(), &handed.note));
         }
         if let Some(scope) = &news.failed {
             return Some(self.hand_over("rollback-failed", scope.clone()));
@@ -434,7 +493,7 @@ impl Course {
     /// From here on the incident is with people.
     fn hand_over(&mut self, note: &'static str, scope: Option<Scope>) -> Answer {
         if let Some(incident) = &mut self.incident {
-            incident.handed = Some(Handed { note, scope: scope.clone() });
+            incident.handed = Some(Handed { note: note.to_owned(), scope: scope.clone() });
         }
         Answer::escalate(scope, note)
     }
@@ -518,7 +577,7 @@ impl Course {
             self.awaited = decision.scope.clone();
         }
         if decision.action == Action::Rollback {
-            self.rollbacks.push_back(now);
+            self.count_rollback(now);
             self.cooldown = Some(now).filter(|_| policy.rollback.cooldown > SignedDuration::ZERO);
             self.rollback = (decision.scope.clone(), decision.snapshot.clone());
             if let Some(incident) = &mut self.incident {
@@ -537,7 +596,6 @@ impl Course {
         if let Some(incident) = &mut self.incident {
             incident.said(now, &decision);
         }
-        self.decided = true;
         heard.decisions.push((now, decision));
     }
 
@@ -576,10 +634,29 @@ impl Course {
         self.no_data.is_some()
     }
 
+    /// Whether somebody could say, at least once, if it is up.
+    pub fn was_ever_known(&self) -> bool {
+        self.last_up.is_some()
+    }
+
+    /// Whether there were samples, and none of them could say if it is up.
+    pub fn was_never_known(&self) -> bool {
+        self.heard.is_some() && self.last_up.is_none()
+    }
+
     /// The worst rule that is pending.
     pub fn pending<'a>(&'a self, policy: &'a Policy) -> Option<(&'a Rule, &'a Proof)> {
         policy.rules.iter().zip(&self.proofs).find(|(_, proof)| proof.phase == Phase::Pending)
     }
+}
+
+/// Whether a record is about the present: too late, it is worth nothing. A change or a snapshot is a fact that stays true.
+fn is_news(record: &Record) -> bool {
+    matches!(record, Record::Health(_) | Record::Signal(_) | Record::Operator(_) | Record::Restore(_))
+}
+
+fn is_too_long<'a>(names: impl IntoIterator<Item = &'a String>) -> bool {
+    names.into_iter().map(|name| name.len() + size_of::<String>()).sum::<usize>() > LONGEST_NAMES
 }
 
 /// A decision that says only how bad and who may act.

@@ -3,13 +3,17 @@
 use crate::record::{Scope, Signal};
 use crate::time::Timestamp;
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// How long an event counts.
 pub(super) const MEMORY: SignedDuration = SignedDuration::from_hours(1);
 
+/// How many events of one kind are remembered, and so counted, at most.
+pub(super) const MOST: usize = 4096;
+
 /// One event, or several of the same kind that never leave by themselves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Event {
     /// When it was added.
     pub time: Timestamp,
@@ -25,11 +29,12 @@ pub(super) struct Event {
 }
 
 /// The events of one kind that count now.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Events {
     events: VecDeque<Event>,
     count: u64,
     /// Signals of critical rules stay until somebody ends them.
+    #[serde(skip)]
     pub stay: bool,
 }
 
@@ -63,9 +68,10 @@ impl Events {
     pub fn add_signal(&mut self, now: Timestamp, healthy: Option<Timestamp>, signal: &Signal, trusted: bool) {
         let since = signal.since.map_or(now, |since| since.min(now));
         let event = Event { time: now, first: now, since, healthy, trusted, target: signal.target.clone(), count: 1 };
-        // An alarm that repeats itself for days must not fill the memory.
-        let same = |known: &&mut Event| self.stay && known.trusted == event.trusted && known.target == event.target;
-        match self.events.iter_mut().find(same) {
+        // An alarm that repeats itself for days must not fill the memory, nor must one that blames something else every time.
+        let full = self.events.len() >= MOST;
+        let same = |known: &&mut Event| self.stay && known.trusted == event.trusted && (full || known.target == event.target);
+        match self.events.iter_mut().rev().find(same) {
             Some(known) => {
                 known.count += 1;
                 known.time = now;
@@ -79,6 +85,11 @@ impl Events {
     fn push(&mut self, event: Event) {
         self.count += event.count;
         self.events.push_back(event);
+        if self.events.len() > MOST
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.count -= oldest.count;
+        }
     }
 
     /// Lets go of what is an hour old.
@@ -147,6 +158,18 @@ mod tests {
         assert_eq!((events.count(), events.len()), (1000.0, 1));
         let (first, _) = events.origin().unwrap();
         assert_eq!((first.first, first.time), (at(0), at(999)));
+    }
+
+    #[test]
+    fn a_flood_does_not_fill_the_memory() {
+        for stay in [false, true] {
+            let mut events = Events { stay, ..Events::default() };
+            for number in 0..3 * MOST {
+                events.add_signal(at(0), None, &alarm(Some(&format!("module:m{number}"))), true);
+            }
+            // Those that stay are all counted, also where their targets are forgotten.
+            assert_eq!((events.len(), events.count()), (MOST, if stay { 3.0 * MOST as f64 } else { MOST as f64 }));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::rules::Policy;
 use crate::record::{Action, Decision, Scope, Severity};
 use crate::time::Timestamp;
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 
 /// How soon after its close an incident can be reopened.
 const REOPENS: SignedDuration = SignedDuration::from_hours(1);
@@ -13,14 +14,14 @@ const REOPENS: SignedDuration = SignedDuration::from_hours(1);
 const LONGEST_CLEAR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Why an incident stays with people once it was given to them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Handed {
-    pub note: &'static str,
+    pub note: String,
     pub scope: Option<Scope>,
 }
 
 /// How far the two tries of `down = "suspect-first"` have come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Tries {
     #[default]
     None,
@@ -33,7 +34,7 @@ pub(super) enum Tries {
 }
 
 /// An incident, open or closed less than an hour ago.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Incident {
     pub name: String,
     pub severity: Severity,

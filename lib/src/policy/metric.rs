@@ -7,6 +7,7 @@ use crate::error::nearest;
 use crate::record::{Health, Reading};
 use crate::time::Timestamp;
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 
 /// Something a rule can be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +126,7 @@ impl Metric {
 const ALIVE: usize = MEASURED.len();
 
 /// What one `health` record says about one metric.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Seen {
     /// Neither a value nor the lack of one: a pool is filling.
     Nothing,
@@ -156,7 +157,7 @@ impl From<Option<f64>> for Seen {
 }
 
 /// One metric over time: its newest sample and the time that may be counted for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Gauge {
     pub seen: Seen,
     /// Time that both neighbours vouch for, since the sample before this one.
@@ -215,7 +216,7 @@ pub(super) struct Moment {
 }
 
 /// Small samples, put together until they are one of a usable size.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Pool {
     start: Timestamp,
     healthy: Option<Timestamp>,
@@ -234,7 +235,7 @@ enum Requests {
 }
 
 /// All metrics of one ecosystem, as of its newest `health` record.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Gauges {
     gauges: [Gauge; ALIVE + 1],
     pools: [Option<Pool>; 3],
@@ -282,7 +283,7 @@ impl Gauges {
         let success = rate(3, &health.success_rate);
         let cpu = rate(6, &health.cpu_usage);
         let memory = rate(7, &health.memory_usage);
-        let mut measure = |place: Complaint, reading: &Reading<f64>| bounded(reading, f64::MAX, place, &mut complain);
+        let mut measure = |place: Complaint, reading: &Reading<f64>| bounded(reading, MOST, place, &mut complain);
         let response = measure(4, &health.response_ms);
         let baseline = measure(5, &health.baseline_ms);
         let requests = match measure(1, &health.requests) {
@@ -385,7 +386,7 @@ impl Gauges {
         let usable = raw.is_some_and(|ms| ms <= policy.normal.floor_ms) || (normal.is_some() && response.usable);
         let seen = match response.seen {
             Seen::Nothing if !usable => Seen::Unknown,
-            seen => seen.map(|ms| if ms <= policy.normal.floor_ms { Some(1.0) } else { normal.map(|normal| tidy(ms / normal)) }),
+            seen => seen.map(|ms| if ms <= policy.normal.floor_ms { Some(1.0) } else { normal.map(|normal| tidy(ms / normal).min(f64::MAX)) }),
         };
         let gauge = &mut self.gauges[Metric::ResponseRatio.place()];
         gauge.take(at, usable, seen);
@@ -436,6 +437,9 @@ impl Gauges {
         self.pools = [None; 3];
     }
 }
+
+/// No count of requests and no response time is as large as this: whoever says so has measured something else.
+const MOST: f64 = 1e15;
 
 /// A measure between 0 and `most`; anything else that is there is complained about.
 fn bounded(reading: &Reading<f64>, most: f64, place: Complaint, complain: &mut impl FnMut(Complaint)) -> Option<f64> {

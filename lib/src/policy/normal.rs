@@ -2,10 +2,15 @@
 
 use crate::time::Timestamp;
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
+/// How many samples are kept, however many come in one window: a day of one a second.
+const LONGEST: usize = 86_400;
+
 /// A multiset of measures that are not negative, split in two halves of equal size, so that its middle is always at hand.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(Timestamp, f64)>", into = "Vec<(Timestamp, f64)>")]
 pub(super) struct Median {
     window: VecDeque<(Timestamp, u64)>,
     low: Half,
@@ -44,9 +49,27 @@ impl Half {
     }
 }
 
+/// The two halves follow from the window: which of two equal values is in which half makes no difference.
+impl From<Vec<(Timestamp, f64)>> for Median {
+    fn from(window: Vec<(Timestamp, f64)>) -> Median {
+        let mut median = Median::default();
+        window.into_iter().for_each(|(time, value)| median.add(time, value));
+        median
+    }
+}
+
+impl From<Median> for Vec<(Timestamp, f64)> {
+    fn from(median: Median) -> Vec<(Timestamp, f64)> {
+        median.window.into_iter().map(|(time, bits)| (time, f64::from_bits(bits))).collect()
+    }
+}
+
 impl Median {
     /// Adds a sample.
     pub fn add(&mut self, time: Timestamp, value: f64) {
+        if self.window.len() >= LONGEST {
+            self.forget_oldest();
+        }
         // The bits of floats that are not negative sort like the floats; adding 0 turns -0 into 0.
         let bits = (value + 0.0).to_bits();
         self.window.push_back((time, bits));
@@ -59,10 +82,13 @@ impl Median {
 
     /// Drops the samples that are `window` old or older.
     pub fn forget(&mut self, now: Timestamp, window: SignedDuration) {
-        while let Some((time, bits)) = self.window.front().copied()
-            && now.duration_since(time) >= window
-        {
-            self.window.pop_front();
+        while self.window.front().is_some_and(|(time, _)| now.duration_since(*time) >= window) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, bits)) = self.window.pop_front() {
             if !self.low.remove(bits) {
                 self.high.remove(bits);
             }

@@ -2,13 +2,14 @@
 
 use crate::record::{Scope, Snapshot};
 use crate::time::Timestamp;
-use std::collections::HashSet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// How many points, and how many incidents behind us, are remembered.
 const REMEMBERED: usize = 4096;
 
 /// A snapshot, as far as it matters here.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Point {
     pub time: Timestamp,
     pub id: String,
@@ -19,13 +20,13 @@ pub(super) struct Point {
 }
 
 /// All restore points that the stream has told of, oldest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Points {
     points: Vec<Point>,
     /// From onset to close.
     incidents: Vec<(Timestamp, Timestamp)>,
     /// Used in a rollback that failed, was reverted or did not help.
-    useless: HashSet<String>,
+    useless: BTreeSet<String>,
     told: bool,
 }
 

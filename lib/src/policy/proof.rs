@@ -4,9 +4,10 @@ use super::metric::{Gauge, Seen};
 use super::rules::Rule;
 use crate::time::Timestamp;
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 
 /// Where a rule stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
     #[default]
     Idle,
@@ -15,7 +16,7 @@ pub(super) enum Phase {
 }
 
 /// One rule's evidence so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Proof {
     pub phase: Phase,
     /// It fired before a restore, and has not been seen healthy since.

@@ -15,8 +15,14 @@ pub struct Args {
     #[arg(long, exclusive = true)]
     pub print_policy: bool,
     /// Look for mistakes in a policy file, and read no records
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "now", "dry_run", "exit_status", "only"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "diff", "state", "now", "dry_run", "exit_status", "only"])]
     pub check: Option<PathBuf>,
+    /// Show what this policy and the one in use would have decided over a history, incident by incident
+    #[arg(long, value_name = "OLD", conflicts_with_all = ["state", "exit_status", "only", "json"])]
+    pub diff: Option<PathBuf>,
+    /// Remember the stream in this file, and go on from what it remembers
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// One sample is proof enough: a person is asking
     #[arg(long)]
     pub now: bool,
