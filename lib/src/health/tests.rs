@@ -57,11 +57,11 @@ fn status(line: &str, body: &str) -> Option<String> {
 }
 
 fn http(answer: Option<String>) -> Probe {
-    Probe::Http { url: format!("http://{}/health", server(answer)), timeout: Some("400ms".parse().unwrap()) }
+    Probe::Http { url: format!("http://{}/health", server(answer)), says: None, timeout: Some("400ms".parse().unwrap()) }
 }
 
 fn command(words: &[&str]) -> Probe {
-    Probe::Command { command: words.iter().map(|word| (*word).to_owned()).collect(), timeout: Some("5s".parse().unwrap()) }
+    Probe::Command { command: words.iter().map(|word| (*word).to_owned()).collect(), says: None, timeout: Some("5s".parse().unwrap()) }
 }
 
 fn refused() -> String {
@@ -102,7 +102,7 @@ fn an_error_status_is_not_up_and_its_body_still_counts() {
 
 #[test]
 fn nobody_there_and_no_answer_are_not_up() {
-    let health = ask_one(Probe::Http { url: format!("http://{}/", refused()), timeout: None });
+    let health = ask_one(Probe::Http { url: format!("http://{}/", refused()), says: None, timeout: None });
     assert_eq!((health.up.known(), error(&health)), (Some(&false), "connection refused"));
     let health = ask_one(http(None));
     assert_eq!((health.up.known(), error(&health)), (Some(&false), "no answer within 400ms"));
@@ -116,7 +116,7 @@ fn nobody_there_and_no_answer_are_not_up() {
 #[test]
 fn a_question_that_cannot_be_asked_says_nothing_about_the_service() {
     for url in ["https://127.0.0.1/", "127.0.0.1:8080/health", "ftp://x", "http://", "http://a b/"] {
-        let health = ask_one(Probe::Http { url: url.into(), timeout: None });
+        let health = ask_one(Probe::Http { url: url.into(), says: None, timeout: None });
         assert!(health.up.is_absent() && health.probes[0].ok.is_none(), "{url}: {health:?}");
         assert!(health.error.as_ref().unwrap().starts_with(&format!("http {url}: ")), "{url}");
         assert_eq!(verdict(&health).0, Verdict::Unknown);
@@ -127,7 +127,7 @@ fn a_question_that_cannot_be_asked_says_nothing_about_the_service() {
 
 #[test]
 fn a_password_stays_out_of_the_records() {
-    let name = |url: &str| Probe::Http { url: url.into(), timeout: None }.name();
+    let name = |url: &str| Probe::Http { url: url.into(), says: None, timeout: None }.name();
     assert_eq!(name("http://admin:s3cret@127.0.0.1:8080/health?for=a@b"), "http http://127.0.0.1:8080/health?for=a@b");
     assert_eq!(name("http://127.0.0.1:8080"), "http http://127.0.0.1:8080");
 }
@@ -155,8 +155,11 @@ fn a_command_says_it_with_json_or_with_its_exit_code() {
 #[test]
 fn one_that_hangs_delays_the_others_only_until_its_timeout() {
     let began = Instant::now();
-    let hanging =
-        Probe::Command { command: vec!["sh".into(), "-c".into(), "trap '' TERM; sleep 30".into()], timeout: Some("300ms".parse().unwrap()) };
+    let hanging = Probe::Command {
+        command: vec!["sh".into(), "-c".into(), "trap '' TERM; sleep 30".into()],
+        says: None,
+        timeout: Some("300ms".parse().unwrap()),
+    };
     let health = ask_in(Path::new("/"), &[hanging, http(status("200 OK", "")), http(None)]);
     assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
     assert_eq!(health.probes.iter().map(|probe| probe.ok).collect::<Vec<_>>(), [Some(false), Some(true), Some(false)]);
