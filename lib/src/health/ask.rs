@@ -65,7 +65,9 @@ impl Answer {
     fn missing(probe: &Probe, why: String) -> Answer {
         match probe {
             Probe::Command { says: Some(says), .. } | Probe::Http { says: Some(says), .. } => Answer::no_test(*says, Some(why)),
-            Probe::Command { .. } | Probe::Http { .. } | Probe::Tcp { .. } => Answer::no(why),
+            Probe::Command { .. } | Probe::Http { .. } => Answer::no(why),
+            // Connecting ends by itself; what hangs longer is the search for the name.
+            Probe::Tcp { .. } => Answer::unknown("the name of the host was not found in time"),
             // A disk that does not answer is not a service that does not answer.
             Probe::File { .. } | Probe::Json { .. } | Probe::Process {} | Probe::Prometheus { metric: prometheus::Metric::Up, .. } => {
                 Answer::unknown(why)
@@ -235,6 +237,9 @@ fn ask_tcp(address: &str, limit: Duration) -> Answer {
         }
         Err(_) => return Answer::unknown("the name of the host is not known"),
     };
+    if began.elapsed() > limit.mul_f64(0.9) {
+        return Answer::unknown("the name of the host was not found in time");
+    }
     let mut last = Answer::unknown("the name of the host has no address");
     for place in addresses {
         // A connection with no time left is refused by the library, not by the service.

@@ -181,6 +181,10 @@ impl Tail {
         }
         let (id, length) = ((about.dev(), about.ino()), about.len());
         let first = self.file.is_none();
+        if first {
+            // Also after a read that failed: what is read again must not count twice.
+            (self.counts, self.dated) = (BTreeMap::new(), None);
+        }
         let mut begin = match self.file.take() {
             None if rule.time.is_some() && !from_now => length.saturating_sub(FIRST_LOOK),
             None => length,
@@ -194,11 +198,11 @@ impl Tail {
                 0
             }
         };
+        // Where reading does not begin with a line, the first piece is none.
         let mut cut = first && begin > 0;
         if length.saturating_sub(begin) > LATER_LOOK {
             (begin, cut) = (length - LATER_LOOK, true);
         }
-        // What was never looked at has no line that is already known to begin here.
         let offset = self.lines(&file, begin, length, cut, false, rule, now, deadline).map_err(unreadable)?;
         let mut before = vec![0; offset.min(REMEMBERED) as usize];
         let from = offset - before.len() as u64;
