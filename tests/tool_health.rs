@@ -1,10 +1,12 @@
 //! eco-health with real services: what it says about one that runs, one that does not, and one that nobody can ask.
 
+use crate::reference_readers::is_root;
 use crate::tool_ctl::{Ran, World, is_alive, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -259,4 +261,230 @@ fn words_that_make_no_sense_together_are_refused() {
     ] {
         ask(&world, args).refuses();
     }
+}
+
+/// A Prometheus that gives every query the same answer.
+fn prometheus(body: &'static str) -> String {
+    server(Some(("200 OK", body))).trim_end_matches("/health").to_owned()
+}
+
+#[test]
+fn twenty_probes_of_which_five_hang_end_with_the_longest_timeout() {
+    let mut probes = String::new();
+    for _ in 0..2 {
+        probes += &http(&server(None)).replace("500ms", "1s");
+    }
+    for script in ["sleep 47.11", "trap '' TERM; sleep 47.11; sleep 47.11", "sleep 47.11 & wait"] {
+        probes += &format!("[[probe]]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"{script}\"]\ntimeout = \"1s\"\n");
+    }
+    let well = server(Some(("200 OK", "")));
+    for _ in 0..5 {
+        probes += &http(&well);
+        probes += "[[probe]]\nkind = \"command\"\ncommand = [\"true\"]\n[[probe]]\nkind = \"file\"\npath = \"eco.toml\"\n";
+    }
+    let world = with_probes(&probes);
+    let took = || {
+        let began = Instant::now();
+        let seen = ask(&world, &[]).exits(1);
+        let took = began.elapsed();
+        let late = |probe: &&Value| probe["ok"] == false && (1000..1200).contains(&probe["took_ms"].as_u64().unwrap());
+        (took, seen["probes"].as_array().unwrap().iter().filter(late).count(), seen["probes"].as_array().unwrap().len())
+    };
+    // A machine on which other tests run may be late once, not three times.
+    let runs: Vec<_> = (0..3).map(|_| took()).collect();
+    println!("20 probes, 5 hang, timeout 1s: {runs:?}");
+    assert!(runs.iter().any(|(took, late, all)| *took < Duration::from_millis(1200) && (*late, *all) == (5, 20)), "{runs:?}");
+    let left = || Command::new("pgrep").args(["-f", "sleep 47.11"]).output().unwrap().stdout;
+    until("nothing of it still runs", || left().is_empty());
+}
+
+/// Threads and open files of a process.
+fn held(pid: u32) -> (usize, usize) {
+    let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count);
+    (count("task"), count("fd"))
+}
+
+#[test]
+fn a_long_series_holds_no_more_at_its_end_than_at_its_begin() {
+    let number = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"0.5"]}}"#;
+    let probes = http(&server(Some(("200 OK", r#"{"up":true,"modules":{"core":"ok"}}"#))))
+        + &format!("[[probe]]\nkind = \"prometheus\"\nurl = \"{}\"\nquery = \"x\"\nmetric = \"success_rate\"\n", prometheus(number))
+        + "[[probe]]\nkind = \"log\"\npath = \"app.log\"\nerror = \"ERROR\"\n"
+        + "[[probe]]\nkind = \"sqlite\"\npath = \"a.db\"\n"
+        + "[[probe]]\nkind = \"json\"\npath = \"pipe\"\n"
+        + "[[probe]]\nkind = \"snapshot\"\nmax_age = \"1d\"\n"
+        // Leaves somebody behind who holds its output, in a group of its own: nobody can end that one.
+        + "[[probe]]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"setsid sleep 2 & exit 0\"]\n"
+        + "[[probe]]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"sleep 47.12 & exit 0\"]\n";
+    let world = with_probes(&format!("store = \"backups\"\n{probes}"));
+    world.file("app.log", "");
+    rusqlite::Connection::open(world.root().join("a.db")).unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
+    assert!(Command::new("mkfifo").arg(world.root().join("pipe")).status().unwrap().success());
+    let mut child = world.command(HEALTH, &["--every", "1ms", "--count", "400"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    let mut log = fs::OpenOptions::new().append(true).open(world.root().join("app.log")).unwrap();
+    for sample in 1..=400_u32 {
+        let record: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        writeln!(log, "a request").unwrap();
+        if sample % 100 == 50 {
+            seen.push(held(child.id()));
+            assert!(record["requests"].as_f64().is_some_and(|requests| requests >= f64::from(sample) - 3.0), "{record}");
+        }
+        if sample == 200 {
+            fs::rename(world.root().join("app.log"), world.root().join("app.log.1")).unwrap();
+            log = fs::OpenOptions::new().append(true).create(true).open(world.root().join("app.log")).unwrap();
+        }
+    }
+    child.wait().unwrap();
+    println!("threads and files at samples 50, 150, 250 and 350: {seen:?}");
+    // What was left behind holds a pipe until it looks whether anybody listens: a quarter of a second, some samples.
+    let (threads, files) = seen[0];
+    assert!(seen.iter().all(|(t, f)| *t <= threads + 8 && *f <= files + 8), "{seen:?}");
+    assert!(threads < 64 && files < 96, "{seen:?}");
+    assert!(Command::new("pgrep").args(["-f", "sleep 47.12"]).output().unwrap().stdout.is_empty(), "its own group is ended");
+}
+
+#[test]
+fn a_file_that_we_may_not_read_says_nothing_about_the_service() {
+    let mut probes = String::new();
+    for (kind, more) in [("file", ""), ("json", ""), ("sqlite", ""), ("log", "error = \"E\"\n")] {
+        probes += &format!("[[probe]]\nkind = \"{kind}\"\npath = \"locked/{kind}\"\n{more}");
+    }
+    let world = with_probes(&probes);
+    fs::create_dir(world.root().join("locked")).unwrap();
+    fs::set_permissions(world.root().join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
+    let mut command = if is_root() {
+        // Root may read everything.
+        fs::set_permissions(world.root(), fs::Permissions::from_mode(0o755)).unwrap();
+        let copy = world.root().join("eco-health");
+        fs::copy(HEALTH, &copy).unwrap();
+        let mut command = world.command("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.arg(copy);
+        command
+    } else {
+        world.command(HEALTH, &[])
+    };
+    command.arg("--json");
+    let seen = world.run(command).exits(3);
+    fs::set_permissions(world.root().join("locked"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(seen["up"], Value::Null);
+    for probe in seen["probes"].as_array().unwrap() {
+        assert!(probe.get("ok").is_none() && probe["error"].as_str().unwrap().ends_with("permission denied"), "{probe}");
+    }
+    assert!(seen["error"].as_str().unwrap().starts_with("file locked/file: "), "{seen}");
+}
+
+#[test]
+fn the_age_of_the_newest_good_snapshot_is_no_outage() {
+    let world =
+        with_probes("store = \"backups\"\n[[probe]]\nkind = \"command\"\ncommand = [\"true\"]\n[[probe]]\nkind = \"snapshot\"\nmax_age = \"1d\"\n");
+    fs::create_dir(world.root().join("data")).unwrap();
+    let at = |program: &str, time: &str, words: &[&str], input: Option<&Value>| {
+        let mut command = world.command(program, words);
+        command.env("ECO_NOW", time).env("HOME", world.root());
+        let Some(input) = input else { return world.run(command) };
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(format!("{input}\n").as_bytes()).unwrap();
+        let done = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ran { code: done.status.code().unwrap(), stdout: text(done.stdout), stderr: text(done.stderr) }
+    };
+    let none = at(HEALTH, "2026-03-01T08:00:00Z", &[], None);
+    let seen = none.exits(1);
+    assert_eq!((&seen["up"], &seen["probes"][1]["ok"]), (&json!(true), &json!(false)));
+    assert!(seen["probes"][1]["error"].as_str().unwrap().starts_with("there is no good snapshot in "), "{seen}");
+    // The complaint about snapshots does not keep the next one from being good.
+    let taken = at(env!("CARGO_BIN_EXE_eco-snap"), "2026-03-01T08:00:00Z", &["-", "--kind", "daily"], Some(&seen));
+    assert_eq!(taken.records().last().unwrap()["good"], true, "{}{}", taken.stdout, taken.stderr);
+    at(HEALTH, "2026-03-02T07:59:00Z", &[], None).exits(0);
+    let old = at(HEALTH, "2026-03-02T15:00:00Z", &[], None);
+    let seen = old.exits(1);
+    assert_eq!(seen["probes"][1]["probe"], "snapshot latest good");
+    assert_eq!((&seen["up"], &seen["probes"][1]["error"]), (&json!(true), &json!("the newest good snapshot is 31h old, which is more than 1d")));
+    assert!(old.stderr.contains("not healthy: snapshot latest good: the newest good snapshot is 31h old"), "{}", old.stderr);
+
+    world.file(
+        "eco.toml",
+        "[ecosystem]\nname = \"shop\"\nstore = \"backups\"\n[[probe]]\nkind = \"snapshot\"\nmax_age = \"1d\"\nof = \"weekly\"\ngood = false\n",
+    );
+    let other = at(HEALTH, "2026-03-01T09:00:00Z", &[], None).exits(1);
+    assert!(other["probes"][0]["error"].as_str().unwrap().starts_with("there is no weekly snapshot in "), "{other}");
+    world.file("eco.toml", "[ecosystem]\nname = \"shop\"\n[[probe]]\nkind = \"snapshot\"\nmax_age = \"1d\"\n");
+    let nowhere = at(HEALTH, "2026-03-01T09:00:00Z", &[], None).exits(3);
+    assert!(nowhere["error"].as_str().unwrap().contains("there is no store to look into"), "{nowhere}");
+    at(HEALTH, "2026-03-01T09:00:00Z", &["--store", "backups"], None).exits(0);
+}
+
+#[test]
+fn a_module_that_is_critical_here_is_critical_for_the_policy() {
+    let module = |critical: bool| format!("[module.ledger]\nroots = [\"data\"]\ncritical = {critical}\n");
+    let body = r#"{"up":true,"modules":{"ledger":"failed","mail":"ok","search":"ok","users":"ok"}}"#;
+    let world = World::new("");
+    let mut decided = Vec::new();
+    for critical in [false, true] {
+        world.file("eco.toml", &(module(critical) + &http(&server(Some(("200 OK", body))))));
+        let mut stream = String::new();
+        for minute in 0..4 {
+            let mut command = world.command(HEALTH, &["--json"]);
+            command.env("ECO_NOW", format!("2026-03-01T10:0{minute}:00Z"));
+            stream += &world.run(command).stdout;
+        }
+        world.file("stream", &stream);
+        let mut decide = world.command(env!("CARGO_BIN_EXE_eco-decide"), &["--only"]);
+        decide.stdin(fs::File::open(world.root().join("stream")).unwrap());
+        let said = world.run(decide);
+        decided.push(said.records().iter().map(|record| record["severity"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
+    }
+    assert_eq!((decided[0].contains(&"high".into()), decided[1].contains(&"high".into())), (false, true), "{decided:?}");
+}
+
+#[test]
+fn the_configuration_of_every_kind_is_explained() {
+    let world = with_probes(
+        r#"store = "backups"
+        [[probe]]
+        kind = "prometheus"
+        url = "http://eco:s3cret@127.0.0.1:9090"
+        query = "histogram_quantile(0.95, x)"
+        metric = "response_ms"
+        scale = 1000
+        token_file = "token"
+        [[probe]]
+        kind = "log"
+        path = "app.log"
+        error = ["ERROR", "panicked"]
+        request = "^GET"
+        time = "common"
+        [[probe]]
+        kind = "snapshot"
+        max_age = "1d"
+        [[probe]]
+        kind = "command"
+        command = ["true"]
+        as = "integrity"
+        "#,
+    );
+    world.file("app.log", "");
+    let said = ask(&world, &["--check-config"]);
+    assert_eq!(said.code, 1, "the token is not there: {}{}", said.stdout, said.stderr);
+    for line in [
+        "  asks       prometheus response_ms http://127.0.0.1:9090\n",
+        "  query      histogram_quantile(0.95, x)\n",
+        "  gives      response_ms, multiplied with 1000\n",
+        "/token (not there)\n",
+        "  requests   lines that match ^GET\n",
+        "  errors     lines that match ERROR, panicked\n",
+        "  window     5m\n",
+        "  time       common\n",
+        "  asks       snapshot latest good\n",
+        "/backups of shop\n",
+        "  as         integrity: true with exit code 0, false with any other\n",
+        "  usage      of the whole machine: ",
+    ] {
+        assert!(said.stdout.contains(line), "{line}: {}", said.stdout);
+    }
+    assert!(!said.stdout.contains("s3cret"), "{}", said.stdout);
+    world.file("token", "x");
+    assert_eq!(ask(&world, &["--check-config"]).code, 0);
 }

@@ -20,6 +20,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 
 /// How long the state from before a rollback is kept, unless `[retention] safety` says otherwise: the seven days that the
 /// store keeps safety snapshots.
@@ -117,7 +118,7 @@ struct File {
     #[serde(default)]
     control: Control,
     #[serde(default)]
-    probe: Vec<Probe>,
+    probe: Vec<Spanned<toml::Table>>,
     #[serde(default)]
     verify: Verify,
     #[serde(default)]
@@ -170,6 +171,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
     refuse_if_others_may_write(file)?;
     let text = fs::read_to_string(file).named("read", file)?;
     let parsed: File = toml::from_str(&text).map_err(|e| Error::Config(describe(file, &text, &e)))?;
+    let probes = probes(file, &text, parsed.probe)?;
     let folder = file.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }).unwrap_or(Path::new("."));
     let folder = fs::canonicalize(folder).named("find", folder)?;
     let wrong = |why: String| Error::Config(format!("{}: {why}", file.display()));
@@ -208,7 +210,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.scopes = scopes;
         config.units = units;
         config.control = parsed.control.complete();
-        config.probes = parsed.probe;
+        config.probes = probes;
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
         config.notify = parsed.notify;
@@ -267,6 +269,12 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
     if config.notify.as_ref().is_some_and(|notify| notify.command.is_empty()) {
         return Err(Error::Config("[notify] needs a command".into()));
     }
+    for probe in &mut config.probes {
+        probe.check().map_err(|why| Error::Config(format!("[[probe]] {}: {why}", probe.name())))?;
+        if let Probe::Snapshot { store, ecosystem, .. } = probe {
+            (*store, *ecosystem) = (config.store.clone(), config.name.clone());
+        }
+    }
     config.verify.limits.check().map_err(|why| Error::Config(format!("[verify.limits]: {why}")))?;
     if let Some(store) = &config.store
         && let Some(inside) = config.scopes.full().iter().find(|r| store.starts_with(config.root.join(r)))
@@ -300,10 +308,23 @@ fn expand_home(path: &Path, overrides: &Overrides) -> Result<PathBuf> {
     }
 }
 
+/// The probes. Each table is read by itself: the kind decides which keys it has, and of a wrong one serde then knows no place.
+fn probes(file: &Path, text: &str, tables: Vec<Spanned<toml::Table>>) -> Result<Vec<Probe>> {
+    let read = |table: Spanned<toml::Table>| {
+        let began = table.span().start;
+        Probe::deserialize(table.into_inner()).map_err(|e| Error::Config(describe_at(file, text, began, e.message())))
+    };
+    tables.into_iter().map(read).collect()
+}
+
 /// `eco.toml:12: unknown field `stor`, did you mean 'store'?`
 fn describe(file: &Path, text: &str, error: &toml::de::Error) -> String {
-    let mut line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    let message = error.message().lines().next().unwrap_or("cannot be understood");
+    describe_at(file, text, error.span().map_or(0, |span| span.start), error.message())
+}
+
+fn describe_at(file: &Path, text: &str, began: usize, message: &str) -> String {
+    let mut line = text[..began.min(text.len())].matches('\n').count() + 1;
+    let message = message.lines().next().unwrap_or("cannot be understood");
     let mut near = None;
     // serde lists what it knows: "unknown field `stor`, expected one of `name`, `root`, `store`".
     if message.starts_with("unknown field") || message.starts_with("unknown variant") {

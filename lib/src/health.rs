@@ -6,18 +6,25 @@
 mod ask;
 mod body;
 mod history;
+mod http;
 mod limits;
+mod log;
+mod machine;
+mod probe;
+mod prometheus;
 
 pub use history::History;
 pub use limits::{Check, Checklist, Limits, Memory};
+pub use log::{Patterns, TimeForm};
+pub use probe::{LOG_WINDOW, Probe, Says};
+pub use prometheus::Metric;
 
 use crate::record::{Health, ProbeResult, Reading};
-use crate::service::{Argv, Service, millis};
-use crate::time::{Span, Timestamp};
+use crate::service::{Service, millis};
+use crate::time::Timestamp;
 use crate::verdict::Verdict;
 use ask::Answer;
-use serde::Deserialize;
-use std::path::PathBuf;
+use std::borrow::Cow;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,88 +35,6 @@ pub const UNHEALTHY_ERROR_RATE: f64 = 0.05;
 pub const FEWEST_REQUESTS: f64 = 20.0;
 /// What a probe gets on top of its timeout before it is given up: its own message is better than ours.
 const GIVE_UP_AFTER: Duration = Duration::from_millis(150);
-
-/// `[[probe]]`: one question to the running service.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Probe {
-    /// The process of `[control]` runs.
-    Process {},
-    /// A command that prints JSON, or says it all with its exit code.
-    Command {
-        /// The command.
-        command: Argv,
-        /// How long it may take; default 10s.
-        timeout: Option<Span>,
-    },
-    /// An HTTP answer, with a JSON body if there is one.
-    Http {
-        /// Where: `http://HOST:PORT/PATH`.
-        url: String,
-        /// How long it may take; default 5s.
-        timeout: Option<Span>,
-    },
-    /// A port that takes connections.
-    Tcp {
-        /// Where: `HOST:PORT`.
-        address: String,
-        /// How long it may take; default 5s.
-        timeout: Option<Span>,
-    },
-    /// A file that must be there, and not too old.
-    File {
-        /// Relative to the ecosystem's root.
-        path: PathBuf,
-        /// Older than this is not healthy.
-        max_age: Option<Span>,
-    },
-    /// A file with a JSON body.
-    Json {
-        /// Relative to the ecosystem's root.
-        path: PathBuf,
-        /// Older than this is not healthy.
-        max_age: Option<Span>,
-    },
-    /// A SQLite database that must pass `quick_check`.
-    Sqlite {
-        /// Relative to the ecosystem's root.
-        path: PathBuf,
-        /// How long it may take; default 10s.
-        timeout: Option<Span>,
-    },
-}
-
-impl Probe {
-    /// Its kind and what it looks at, as records name it.
-    pub fn name(&self) -> String {
-        match self {
-            Probe::Process {} => "process".into(),
-            Probe::Command { command, .. } => format!("command {}", command.join(" ")),
-            Probe::Http { url, .. } => format!("http {}", without_password(url)),
-            Probe::Tcp { address, .. } => format!("tcp {address}"),
-            Probe::File { path, .. } => format!("file {}", path.display()),
-            Probe::Json { path, .. } => format!("json {}", path.display()),
-            Probe::Sqlite { path, .. } => format!("sqlite {}", path.display()),
-        }
-    }
-
-    /// How long it may take.
-    pub fn timeout(&self) -> Duration {
-        let (said, default) = match self {
-            Probe::Command { timeout, .. } | Probe::Sqlite { timeout, .. } => (*timeout, 10),
-            Probe::Http { timeout, .. } | Probe::Tcp { timeout, .. } => (*timeout, 5),
-            Probe::Process {} | Probe::File { .. } | Probe::Json { .. } => (None, 5),
-        };
-        said.map_or(Duration::from_secs(default), |span| span.0)
-    }
-}
-
-/// An address without `user:password@`: records are mailed around.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (place, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    format!("{scheme}://{}{path}", place.rsplit('@').next().unwrap_or(place))
-}
 
 /// What is known about the service being up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,25 +55,57 @@ enum Up {
 ///
 /// `up` is false if one probe says so, unknown (with `error`) if one could not be run, else true. The first probe that has a
 /// metric gives it; of two words about a module the worse counts, and `integrity` and `integration` are false if anybody says so.
+/// Processor and memory are measured where no probe gives them: of the service's processes, else of the whole machine.
 pub fn check(probes: &[Probe], service: &Service, now: Timestamp, history: &mut History) -> Health {
-    sample(probes, service, now, None, service.can_find(), history)
+    sample(probes, service, now, None, Measured::from(service), history)
 }
 
-fn sample(probes: &[Probe], service: &Service, now: Timestamp, longest: Option<Duration>, usage: bool, history: &mut History) -> Health {
-    if usage {
-        history.begin(service);
+/// Whose processor and memory are measured.
+#[derive(Clone, Copy)]
+enum Measured {
+    Nobody,
+    Service,
+    /// Where it cannot be said which processes are the service's.
+    Machine,
+}
+
+impl From<&Service> for Measured {
+    fn from(service: &Service) -> Measured {
+        if service.can_find() { Measured::Service } else { Measured::Machine }
     }
-    let answers = ask_all(probes, service, now, longest);
+}
+
+fn sample(probes: &[Probe], service: &Service, now: Timestamp, longest: Option<Duration>, measured: Measured, history: &mut History) -> Health {
+    match measured {
+        Measured::Service => history.begin(service),
+        // The first reading.
+        Measured::Machine => drop(history.host_usage()),
+        Measured::Nobody => {}
+    }
+    let answers = ask_all(probes, service, now, longest, history);
     let mut health = add_up(answers, history, Instant::now());
-    if usage && let Some(usage) = history.usage(service) {
-        keep_first(&mut health.cpu_usage, Reading::Known(usage.cpu));
-        keep_first(&mut health.memory_usage, Reading::Known(usage.memory));
-    }
+    let usage = match measured {
+        Measured::Service => history.usage(service).unwrap_or_default(),
+        Measured::Machine => history.host_usage(),
+        Measured::Nobody => history::Usage::default(),
+    };
+    keep_first(&mut health.cpu_usage, usage.cpu.into());
+    keep_first(&mut health.memory_usage, usage.memory.into());
     health
 }
 
+/// The probes that can tell how a service is that has just been started. The others look back: the rates of the last minutes, as
+/// Prometheus has them, and the age of a snapshot are about the one before.
+pub fn of_now(probes: &[Probe]) -> Cow<'_, [Probe]> {
+    if probes.iter().any(Probe::looks_back) {
+        Cow::Owned(probes.iter().filter(|probe| !probe.looks_back()).cloned().collect())
+    } else {
+        Cow::Borrowed(probes)
+    }
+}
+
 /// Asks until the service is healthy, at most for `limit`; the last answers, and what they add up to. Processor and memory
-/// are not measured, which would delay the answer.
+/// are not measured, which would delay the answer, and probes that look back are not asked: see [`of_now`].
 pub fn wait(
     probes: &[Probe],
     service: &Service,
@@ -162,7 +119,7 @@ pub fn wait(
 }
 
 /// Asks until a sample is `enough`, at most for `limit`; the last one. With `usage` processor and memory are measured too, where
-/// the service's processes are known.
+/// the service's processes are known. Only probes that can tell how it is now are asked: see [`of_now`]; a log counts from now on.
 pub fn watch(
     probes: &[Probe],
     service: &Service,
@@ -172,11 +129,13 @@ pub fn watch(
     mut enough: impl FnMut(&Health, &History) -> bool,
 ) -> Health {
     let began = Instant::now();
-    let mut history = History::default();
+    let probes = of_now(probes);
+    let measured = if usage && service.can_find() { Measured::Service } else { Measured::Nobody };
+    let mut history = History::from_now();
     let mut pause = Duration::from_millis(50);
     loop {
         let left = limit.saturating_sub(began.elapsed()).max(Duration::from_millis(100));
-        let health = sample(probes, service, now(), Some(left), usage && service.can_find(), &mut history);
+        let health = sample(&probes, service, now(), Some(left), measured, &mut history);
         if enough(&health, &history) || began.elapsed() + pause >= limit {
             return health;
         }
@@ -234,9 +193,14 @@ pub fn verdict(health: &Health) -> (Verdict, Option<String>) {
     }
 }
 
-/// What a snapshot's record says about health: `ok`, `failed` or `unknown`.
+/// What a snapshot's record says about health: `ok`, `failed` or `unknown`. How old the snapshots are is left out: one that is
+/// not good because the last good one is old would never be followed by a good one.
 pub fn word(health: &Health) -> &'static str {
-    match verdict(health).0 {
+    let mut health = Cow::Borrowed(health);
+    if health.probes.iter().any(|probe| probe.probe.starts_with("snapshot ")) {
+        health.to_mut().probes.retain(|probe| !probe.probe.starts_with("snapshot "));
+    }
+    match verdict(&health).0 {
         Verdict::Yes => "ok",
         Verdict::No => "failed",
         Verdict::Unknown => "unknown",
@@ -249,32 +213,43 @@ struct Asked {
     took_ms: u64,
 }
 
-fn ask_all(probes: &[Probe], service: &Service, now: Timestamp, longest: Option<Duration>) -> Vec<Asked> {
+fn ask_all(probes: &[Probe], service: &Service, now: Timestamp, longest: Option<Duration>, history: &mut History) -> Vec<Asked> {
     let implied = [Probe::Process {}];
     let probes = if probes.is_empty() && service.can_find() { &implied } else { probes };
     let began = Instant::now();
+    let from_now = history.is_from_now();
     let waiting: Vec<_> = probes
         .iter()
-        .map(|probe| {
+        .enumerate()
+        .map(|(at, probe)| {
             let limit = longest.map_or(probe.timeout(), |longest| probe.timeout().min(longest));
             let (sender, receiver) = mpsc::channel();
-            let (probe, service) = (probe.clone(), service.clone());
-            let asked = probe.clone();
-            thread::spawn(move || {
-                let answer = ask::ask(&asked, &service, now, limit);
+            let Some(turn) = history.turn(at) else {
+                // The receiver is right here.
+                let _ = sender.send((Answer::open(probe), 0));
+                return (probe, limit, receiver);
+            };
+            let (asked, service, again) = (probe.clone(), service.clone(), sender.clone());
+            let started = thread::Builder::new().spawn(move || {
+                let answer = ask::ask(&asked, &service, now, limit, &turn, from_now);
+                // Given back before the answer is out: the next sample may follow at once.
+                drop(turn);
                 // Nobody waits any more for one that comes too late.
                 let _ = sender.send((answer, millis(began)));
             });
+            if let Err(e) = started {
+                let _ = again.send((Answer::unknown(format!("it cannot be asked: {e}")), 0));
+            }
             (probe, limit, receiver)
         })
         .collect();
-    let given = |(probe, limit, receiver): (Probe, Duration, mpsc::Receiver<(Answer, u64)>)| {
+    let given = |(probe, limit, receiver): (&Probe, Duration, mpsc::Receiver<(Answer, u64)>)| {
         // A command that hangs is ended, which takes a moment; that is waited for, so that nothing of ours is left behind.
         let patience = if matches!(probe, Probe::Command { .. }) { GIVE_UP_AFTER * 4 } else { GIVE_UP_AFTER };
         let left = (limit + patience).saturating_sub(began.elapsed());
         let (answer, took_ms) = match receiver.recv_timeout(left) {
             Ok(given) => given,
-            Err(mpsc::RecvTimeoutError::Timeout) => (Answer::late(&probe, limit), millis(began)),
+            Err(mpsc::RecvTimeoutError::Timeout) => (Answer::late(probe, limit), millis(began)),
             Err(mpsc::RecvTimeoutError::Disconnected) => (Answer::unknown("the probe broke off"), millis(began)),
         };
         Asked { name: probe.name(), answer, took_ms }
@@ -285,7 +260,7 @@ fn ask_all(probes: &[Probe], service: &Service, now: Timestamp, longest: Option<
 fn add_up(answers: Vec<Asked>, history: &mut History, at: Instant) -> Health {
     let mut health = Health::default();
     if answers.is_empty() {
-        health.error = Some("nothing to ask: eco.toml has no [[probe]], and [control] has no pidfile and no process".into());
+        health.error = Some("nothing to ask: eco.toml has no [[probe]], and [control] has no pidfile, no process and no unit".into());
         return health;
     }
     let mut measured = Reading::Absent;
@@ -307,6 +282,11 @@ fn add_up(answers: Vec<Asked>, history: &mut History, at: Instant) -> Health {
             take_over(&mut health, body, history, at);
         }
         health.probes.push(ProbeResult { probe: name, ok: answer.ok, took_ms, error: answer.error });
+    }
+    if health.error.is_none() && !any_no && !any_yes {
+        // Nobody says that it is up; what kept somebody from looking is the best reason there is.
+        let open = health.probes.iter().find(|probe| probe.ok.is_none());
+        health.error = open.map(|probe| format!("{}: {}", probe.probe, probe.error.as_deref().unwrap_or("unknown")));
     }
     if any_no {
         health.up = Reading::Known(false);

@@ -1,6 +1,7 @@
 //! What each section of `eco.toml` resolves to, for the person who wrote it.
 
 use super::Config;
+use crate::health::{LOG_WINDOW, Probe, Says, TimeForm};
 use crate::scope::SqliteMode;
 use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, NOTIFY_DEADLINE, Occasion, UnitCommands, UnitKind};
 use crate::time::Span;
@@ -130,6 +131,55 @@ impl Text<'_> {
         }
     }
 
+    fn probe(&mut self, probe: &Probe) {
+        match probe {
+            Probe::Command { command, says, .. } => {
+                self.command("command", command);
+                self.says(*says, "exit code 0", "any other");
+            }
+            Probe::Http { says, .. } => self.says(*says, "a status of 200 to 299", "any other"),
+            Probe::Sqlite { path, .. } => self.place("path", path),
+            Probe::File { path, max_age } | Probe::Json { path, max_age } => {
+                self.place("path", path);
+                if let Some(max_age) = max_age {
+                    self.line("max_age", max_age.to_string());
+                }
+            }
+            Probe::Prometheus { query, metric, scale, token_file, .. } => {
+                self.line("query", query);
+                let scale = scale.map_or_else(String::new, |scale| format!(", multiplied with {scale}"));
+                self.line("gives", format!("{}{scale}", metric.word()));
+                if let Some(token_file) = token_file {
+                    self.place("token_file", token_file);
+                }
+            }
+            Probe::Log { path, error, request, window, time, .. } => {
+                self.place("path", path);
+                self.line("requests", request.as_ref().map_or("every line".into(), |request| format!("lines that match {}", list(request.words()))));
+                self.line("errors", format!("lines that match {}", list(error.words())));
+                self.line("window", window.unwrap_or(LOG_WINDOW).to_string());
+                self.line("time", time.map_or("none: counted with --every only, by when a line was found", TimeForm::word));
+            }
+            Probe::Snapshot { max_age, store, ecosystem, .. } => {
+                self.line("max_age", max_age.to_string());
+                self.line("store", store.as_ref().map_or("none: give --store DIR".into(), |store| format!("{} of {ecosystem}", store.display())));
+                self.missing |= store.is_none();
+            }
+            Probe::Process {} | Probe::Tcp { .. } => {}
+        }
+    }
+
+    fn place(&mut self, key: &str, path: &Path) {
+        let path = self.path(path);
+        self.line(key, path);
+    }
+
+    fn says(&mut self, says: Option<Says>, well: &str, ill: &str) {
+        if let Some(says) = says {
+            self.line("as", format!("{}: true with {well}, false with {ill}", says.word()));
+        }
+    }
+
     fn commands(&mut self, commands: &UnitCommands) {
         self.command("disable", &commands.disable);
         self.command("enable", &commands.enable);
@@ -162,20 +212,14 @@ impl Text<'_> {
         for probe in &config.probes {
             self.section("[probe]");
             self.line("asks", probe.name());
-            match probe {
-                crate::health::Probe::Command { command, .. } => self.command("command", command),
-                crate::health::Probe::Sqlite { path, .. } | crate::health::Probe::File { path, .. } | crate::health::Probe::Json { path, .. } => {
-                    let path = self.path(path);
-                    self.line("path", path);
-                }
-                _ => {}
-            }
+            self.probe(probe);
             self.line("timeout", Span(probe.timeout()).to_string());
         }
         if config.probes.is_empty() {
             self.section("[probe]");
             self.line("asks", if config.service().can_find() { "process: nothing else is configured" } else { "nothing" });
         }
+        self.line("usage", usage(config));
         self.section("verify");
         if config.verify.command.is_empty() {
             self.line("command", "none");
@@ -201,6 +245,15 @@ impl Text<'_> {
             self.line("on", list(&notify.on.iter().map(on).collect::<Vec<_>>()));
             self.line("timeout", notify.timeout.unwrap_or(Span(NOTIFY_DEADLINE)).to_string());
         }
+    }
+}
+
+/// Whose processor and memory a record shows.
+fn usage(config: &Config) -> &'static str {
+    if config.service().can_find() {
+        "of the service's processes, as shares of what their control group or the machine allows"
+    } else {
+        "of the whole machine: without a pidfile, process or unit nobody knows the service's own"
     }
 }
 

@@ -93,6 +93,20 @@ path = "run/status.json"
 [[probe]]
 kind = "sqlite"
 path = "data/a.db"
+[[probe]]
+kind = "prometheus"
+url = "http://eco:s3cret@127.0.0.1:9090"
+query = "sum(rate(errors[1m]))"
+metric = "error_rate"
+[[probe]]
+kind = "log"
+path = "logs/app.log"
+error = ["ERROR", "panicked"]
+window = "2m"
+[[probe]]
+kind = "snapshot"
+max_age = "1d"
+of = "daily"
 
 [verify]
 command = ["bin/selftest"]
@@ -128,9 +142,14 @@ fn every_section_becomes_what_its_module_owns() {
             "tcp 127.0.0.1:8080",
             "file run/beat",
             "json run/status.json",
-            "sqlite data/a.db"
+            "sqlite data/a.db",
+            "prometheus error_rate http://127.0.0.1:9090",
+            "log logs/app.log",
+            "snapshot latest good daily"
         ]
     );
+    let knows = matches!(config.probes.last(), Some(Probe::Snapshot { store: Some(store), ecosystem, .. }) if store.ends_with("backups") && ecosystem == "shop");
+    assert!(knows, "{:?}", config.probes.last());
     assert_eq!((config.verify.health, config.keep_safety), (Some(Span::seconds(60)), Span::seconds(3 * 86_400)));
 }
 
@@ -175,6 +194,26 @@ fn a_mistyped_key_of_a_probe_is_named_too() {
 }
 
 #[test]
+fn a_mistyped_key_is_looked_for_in_its_own_probe() {
+    let world = World::new();
+    let file = "[[probe]]\nkind = \"file\"\npath = \"a\"\nmax_age = \"1m\"\n";
+    for (probe, line, said) in [
+        ("kind = \"http\"\nurl = \"http://a/\"\npath = \"a\"\n", 8, "unknown field `path`"),
+        ("kind = \"tcp\"\naddress = \"a:1\"\nas = \"integrity\"\n", 8, "unknown field `as`"),
+        ("kind = \"log\"\npath = \"a\"\nerror = \"E\"\nwindw = \"5m\"\n", 9, "did you mean `window`?"),
+        ("kind = \"log\"\npath = \"a\"\nerror = \"E\"\ntime = \"rfc333\"\n", 9, "did you mean `rfc3339`?"),
+        ("kind = \"prometheus\"\nurl = \"a\"\nquery = \"b\"\nmetric = \"eror_rate\"\n", 9, "did you mean `error_rate`?"),
+        ("kind = \"snapshot\"\nmax_agee = \"1d\"\n", 7, "did you mean `max_age`?"),
+        ("kind = \"snapshot\"\nmax_age = \"1d\"\nstore = \"x\"\n", 8, "unknown field `store`"),
+        ("kind = \"command\"\ncommand = [\"a\"]\nas = \"integraty\"\n", 8, "did you mean `integrity`?"),
+        ("kind = \"prometeus\"\n", 6, "did you mean `prometheus`?"),
+    ] {
+        let refused = world.refuses(&format!("{file}[[probe]]\n{probe}"));
+        assert!(refused.starts_with(&format!("{line}: ")) && refused.contains(said), "{probe}: {refused}");
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused() {
     let world = World::new();
     for (text, why) in [
@@ -190,6 +229,12 @@ fn what_cannot_be_meant_is_refused() {
         ("[module.a]\nroots = [\"/etc\"]\n", "cannot be a root"),
         ("[snapshot]\nexclude = [\"a[b\"]\n", "is not a pattern"),
         ("[experiment.e]\nroots = [\"a\"]\n", "[experiment.e] has roots, which only modules have"),
+        ("[[probe]]\nkind = \"log\"\npath = \"a\"\nerror = [\"ok\", \"a(b\"]\n", "'a(b' is not a regular expression: unclosed group"),
+        ("[[probe]]\nkind = \"log\"\npath = \"a\"\nerror = []\n", "matches nothing"),
+        ("[[probe]]\nkind = \"log\"\npath = \"a\"\nerror = \"E\"\nwindow = \"0s\"\n", "log a: window is a duration above 0"),
+        ("[[probe]]\nkind = \"log\"\npath = \"a\"\n", "missing field `error`"),
+        ("[[probe]]\nkind = \"prometheus\"\nurl = \"http://a\"\nquery = \" \"\nmetric = \"up\"\n", "query is empty"),
+        ("[[probe]]\nkind = \"prometheus\"\nurl = \"http://a\"\nquery = \"b\"\nmetric = \"up\"\nscale = 0\n", "scale is a number above 0"),
         ("[ecosystem\n", "1:"),
     ] {
         let said = world.refuses(text);
@@ -257,4 +302,14 @@ fn the_example_of_the_page_is_a_configuration() {
     let world = World::new();
     let config = world.config(&example.replace("/srv/shop", world.folder().to_str().unwrap()));
     assert_eq!((config.name.as_str(), config.probes.len()), ("shop", 2));
+}
+
+#[test]
+fn every_probe_of_the_page_can_be_written_like_that() {
+    let page = include_str!("../../../man/eco.toml.5");
+    let shown = page.split(".Bd -literal -offset indent\n").skip(1).map(|rest| rest.split(".Ed\n").next().unwrap().replace("\\e", "\\"));
+    let world = World::new();
+    let probes: Vec<Probe> = shown.filter(|text| text.starts_with("[[probe]]")).flat_map(|text| world.config(&text).probes).collect();
+    let kinds: Vec<String> = probes.iter().map(|probe| probe.name().split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["command", "prometheus", "log"]);
 }

@@ -18,7 +18,7 @@ pub struct Limits {
     pub errors: Option<u64>,
     /// Response time.
     pub response_ms: Option<f64>,
-    /// Share of all processors, 0..1.
+    /// Share of the processors that the service may use, 0..1.
     pub cpu_usage: Option<f64>,
     /// Memory of the service.
     pub memory_usage: Option<Memory>,
@@ -27,7 +27,7 @@ pub struct Limits {
 /// A limit for memory, in either of the two ways in which people think of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Memory {
-    /// Of the machine's memory, 0..1.
+    /// Of the memory that the service may use, 0..1.
     Share(f64),
     /// In bytes; written as in `"4GiB"`.
     Bytes(u64),

@@ -57,11 +57,11 @@ fn status(line: &str, body: &str) -> Option<String> {
 }
 
 fn http(answer: Option<String>) -> Probe {
-    Probe::Http { url: format!("http://{}/health", server(answer)), timeout: Some("400ms".parse().unwrap()) }
+    Probe::Http { url: format!("http://{}/health", server(answer)), says: None, timeout: Some("400ms".parse().unwrap()) }
 }
 
 fn command(words: &[&str]) -> Probe {
-    Probe::Command { command: words.iter().map(|word| (*word).to_owned()).collect(), timeout: Some("5s".parse().unwrap()) }
+    Probe::Command { command: words.iter().map(|word| (*word).to_owned()).collect(), says: None, timeout: Some("5s".parse().unwrap()) }
 }
 
 fn refused() -> String {
@@ -102,7 +102,7 @@ fn an_error_status_is_not_up_and_its_body_still_counts() {
 
 #[test]
 fn nobody_there_and_no_answer_are_not_up() {
-    let health = ask_one(Probe::Http { url: format!("http://{}/", refused()), timeout: None });
+    let health = ask_one(Probe::Http { url: format!("http://{}/", refused()), says: None, timeout: None });
     assert_eq!((health.up.known(), error(&health)), (Some(&false), "connection refused"));
     let health = ask_one(http(None));
     assert_eq!((health.up.known(), error(&health)), (Some(&false), "no answer within 400ms"));
@@ -116,7 +116,7 @@ fn nobody_there_and_no_answer_are_not_up() {
 #[test]
 fn a_question_that_cannot_be_asked_says_nothing_about_the_service() {
     for url in ["https://127.0.0.1/", "127.0.0.1:8080/health", "ftp://x", "http://", "http://a b/"] {
-        let health = ask_one(Probe::Http { url: url.into(), timeout: None });
+        let health = ask_one(Probe::Http { url: url.into(), says: None, timeout: None });
         assert!(health.up.is_absent() && health.probes[0].ok.is_none(), "{url}: {health:?}");
         assert!(health.error.as_ref().unwrap().starts_with(&format!("http {url}: ")), "{url}");
         assert_eq!(verdict(&health).0, Verdict::Unknown);
@@ -127,7 +127,7 @@ fn a_question_that_cannot_be_asked_says_nothing_about_the_service() {
 
 #[test]
 fn a_password_stays_out_of_the_records() {
-    let name = |url: &str| Probe::Http { url: url.into(), timeout: None }.name();
+    let name = |url: &str| Probe::Http { url: url.into(), says: None, timeout: None }.name();
     assert_eq!(name("http://admin:s3cret@127.0.0.1:8080/health?for=a@b"), "http http://127.0.0.1:8080/health?for=a@b");
     assert_eq!(name("http://127.0.0.1:8080"), "http http://127.0.0.1:8080");
 }
@@ -155,8 +155,11 @@ fn a_command_says_it_with_json_or_with_its_exit_code() {
 #[test]
 fn one_that_hangs_delays_the_others_only_until_its_timeout() {
     let began = Instant::now();
-    let hanging =
-        Probe::Command { command: vec!["sh".into(), "-c".into(), "trap '' TERM; sleep 30".into()], timeout: Some("300ms".parse().unwrap()) };
+    let hanging = Probe::Command {
+        command: vec!["sh".into(), "-c".into(), "trap '' TERM; sleep 30".into()],
+        says: None,
+        timeout: Some("300ms".parse().unwrap()),
+    };
     let health = ask_in(Path::new("/"), &[hanging, http(status("200 OK", "")), http(None)]);
     assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
     assert_eq!(health.probes.iter().map(|probe| probe.ok).collect::<Vec<_>>(), [Some(false), Some(true), Some(false)]);
@@ -338,4 +341,259 @@ fn a_busy_process_shows_in_the_shares_of_the_machine() {
     assert_eq!(health.up.known(), Some(&true), "the process is asked for where nothing else is configured");
     assert!(health.cpu_usage.known().is_some_and(|share| *share > 0.0 && *share <= 1.0), "{health:?}");
     assert!(health.memory_usage.known().is_some_and(|share| *share >= 0.0 && *share < 0.5), "{health:?}");
+}
+
+/// What a probe with these keys says in `root`: up, whether it is content, and its sentence.
+fn said(root: &Path, probe: &str) -> (Option<bool>, Option<bool>, String) {
+    let probe: Probe = toml::from_str(probe).unwrap_or_else(|e| panic!("{probe}: {e}"));
+    let health = ask_in(root, &[probe]);
+    if health.up.known().is_none() && health.probes[0].ok.is_none() {
+        assert!(health.error.is_some(), "up is null, and nobody says why: {health:?}");
+    }
+    (health.up.known().copied(), health.probes[0].ok, error(&health).to_owned())
+}
+
+#[test]
+fn not_up_and_not_known_are_told_apart_for_every_kind_and_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let file = |name: &str, text: &str| fs::write(root.join(name), text).unwrap();
+    let serve = |line: &str, body: &str| server(status(line, body));
+    let http = |address: &str| format!("kind = 'http'\nurl = 'http://{address}/'\ntimeout = '400ms'");
+    let tcp = |address: &str| format!("kind = 'tcp'\naddress = '{address}'\ntimeout = '400ms'");
+    let run = |script: &str| format!("kind = 'command'\ncommand = ['sh', '-c', '''{script}''']\ntimeout = '400ms'");
+    let of = |kind: &str, name: &str| format!("kind = '{kind}'\npath = '{name}'\n");
+    let old = |kind: &str, name: &str| of(kind, name) + "max_age = '60s'";
+    file("plain", "no program");
+    file("broken.json", r#"{"up":tr"#);
+    file("empty", "");
+    file("old", r#"{"up":true}"#);
+    fs::File::open(root.join("old")).unwrap().set_modified(SystemTime::now() - Duration::from_secs(120)).unwrap();
+    fs::create_dir(root.join("folder")).unwrap();
+    std::os::unix::fs::symlink("loop", root.join("loop")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(root.join("pipe")).status().unwrap().success());
+    file("bad.db", &"not a database, but long enough to look like one at first sight".repeat(20));
+    let locked = rusqlite::Connection::open(root.join("locked.db")).unwrap();
+    locked.execute_batch("CREATE TABLE t(x); BEGIN EXCLUSIVE").unwrap();
+    let (yes, no, unknown) = (Some(true), Some(false), None);
+    for (probe, up, ok, why) in [
+        (http(&serve("200 OK", "")), yes, yes, ""),
+        (http(&serve("204 No Content", "")), yes, yes, ""),
+        (http(&serve("200 OK", r#"{"up":tr"#)), yes, yes, ""),
+        (http(&serve("200 OK", r#"{"up":null}"#)), unknown, unknown, "cannot tell whether it is up"),
+        (http(&serve("400 Bad Request", "")), no, no, "it answered with status 400"),
+        (http(&serve("404 Not Found", "")), no, no, "it answered with status 404"),
+        (http(&serve("503 Unavailable", "")), no, no, "it answered with status 503"),
+        (http(&refused()), no, no, "connection refused"),
+        (http(&server(None)), no, no, "no answer within 400ms"),
+        (http("eco-tools.invalid"), unknown, unknown, "the name of the host "),
+        (http("a b"), unknown, unknown, ""),
+        ("kind = 'http'\nurl = 'https://127.0.0.1/'".into(), unknown, unknown, "https is not spoken here"),
+        ("kind = 'http'\nurl = '127.0.0.1/'".into(), unknown, unknown, "is not an address that begins with http://"),
+        (tcp(&server(None)), yes, yes, ""),
+        (tcp(&refused()), no, no, "connection refused"),
+        (tcp("eco-tools.invalid:80"), unknown, unknown, ""),
+        (tcp("127.0.0.1"), unknown, unknown, "is not an address such as 127.0.0.1:8080"),
+        (run("exit 0"), yes, yes, ""),
+        (run(r#"echo '{"up":tr'"#), yes, yes, ""),
+        (run("exit 3"), no, no, "sh ended with 3"),
+        (run("sleep 9"), no, no, "sh took longer than 400ms and was ended"),
+        (run("kill -9 $$"), unknown, unknown, "sh was ended by signal 9"),
+        ("kind = 'command'\ncommand = ['bin/none']".into(), unknown, unknown, "cannot run bin/none: no such program"),
+        ("kind = 'command'\ncommand = ['./plain']".into(), unknown, unknown, "cannot run ./plain: permission denied"),
+        ("kind = 'command'\ncommand = []".into(), unknown, unknown, "the command is empty"),
+        (old("file", "none"), no, no, "it is not there"),
+        (old("file", "old"), no, no, "which is more than 1m"),
+        (of("file", "pipe"), yes, yes, ""),
+        (of("file", "loop"), unknown, unknown, "it cannot be read: "),
+        (old("json", "none"), no, no, "it is not there"),
+        (old("json", "old"), no, no, "which is more than 1m"),
+        (of("json", "old"), yes, yes, ""),
+        (of("json", "broken.json"), unknown, unknown, "it holds no JSON about health"),
+        (of("json", "empty"), unknown, unknown, "it holds no JSON about health"),
+        (of("json", "pipe"), unknown, unknown, "it is not a file"),
+        (of("json", "folder"), unknown, unknown, "it is not a file"),
+        (of("sqlite", "none"), unknown, no, "the database is not there"),
+        (of("sqlite", "empty"), unknown, no, "the database is an empty file"),
+        (of("sqlite", "bad.db"), unknown, no, "the file is not a database"),
+        (of("sqlite", "locked.db") + "timeout = '200ms'", unknown, unknown, "the database cannot be checked: database is locked"),
+        (of("sqlite", "pipe"), unknown, unknown, "the database is not a file"),
+        (of("sqlite", "loop"), unknown, unknown, "the database cannot be read: "),
+        (of("log", "none") + "error = 'E'", unknown, unknown, "the log is not there"),
+        (of("log", "pipe") + "error = 'E'", unknown, unknown, "the log is not a file"),
+        (of("log", "loop") + "error = 'E'", unknown, unknown, "the log cannot be read: "),
+        (of("log", "plain") + "error = 'E'", unknown, unknown, "a first look has nothing to count from"),
+        ("kind = 'process'".into(), unknown, unknown, "[control] has no pidfile"),
+        ("kind = 'snapshot'\nmax_age = '1d'".into(), unknown, unknown, "there is no store"),
+    ] {
+        let began = Instant::now();
+        let seen = said(root, &probe);
+        assert_eq!((seen.0, seen.1), (up, ok), "{probe}: {}", seen.2);
+        assert!(seen.2.contains(why), "{probe}: {}", seen.2);
+        assert!(began.elapsed() < Duration::from_secs(8), "{probe} took {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn what_keeps_prometheus_from_answering_says_nothing_about_the_service() {
+    let number =
+        |value: &str| format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[1,"{value}"]}}]}}}}"#);
+    let empty = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+    let of = |address: &str, metric: &str| {
+        let probe = format!("kind = 'prometheus'\nurl = 'http://{address}/'\nquery = 'up{{job=\"shop\"}}'\nmetric = '{metric}'\ntimeout = '400ms'");
+        said(Path::new("/"), &probe)
+    };
+    let serve = |body: &str| server(status("200 OK", body));
+    for metric in ["up", "error_rate", "response_ms", "integrity"] {
+        for (address, why) in [
+            (refused(), "prometheus cannot be asked: connection refused"),
+            (server(None), "prometheus cannot be asked: no answer within 400ms"),
+            (server(Some("SSH-2.0-OpenSSH_9.9\r\n\r\n".into())), "prometheus cannot be asked: "),
+            ("eco-tools.invalid".into(), "prometheus cannot be asked: the name of the host "),
+            (server(status("500 Internal Server Error", "oops")), "prometheus answered with status 500"),
+            (server(status("400 Bad Request", r#"{"status":"error","error":"parse error"}"#)), "prometheus refuses the query: parse error"),
+            (serve(empty), "the query gives nothing"),
+            (serve(&number("NaN")), "the query gives NaN"),
+            (serve("<html>"), "is no prometheus"),
+            (serve(&"x".repeat(3 << 20)), "too long an answer"),
+        ] {
+            let (up, ok, error) = of(&address, metric);
+            assert_eq!((up, ok), (None, None), "{metric}: {error}");
+            assert!(error.contains(why), "{metric}: {error}");
+        }
+    }
+    assert_eq!(of(&serve(&number("1")), "up").0, Some(true));
+    assert_eq!(of(&serve(&number("0")), "up"), (Some(false), Some(false), "the query gives 0".into()));
+    assert_eq!(of(&serve(&number("0.2")), "error_rate"), (None, Some(true), String::new()));
+    assert_eq!(of(&serve(&number("85")), "error_rate").1, None, "a percentage is a mistake and no outage");
+}
+
+#[test]
+fn prometheus_is_asked_with_its_token_and_nobody_else_sees_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+            head.push(byte[0]);
+        }
+        let body = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"0.118"]}}"#;
+        stream.write_all(status("200 OK", body).unwrap().as_bytes()).unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("token"), "s3cret\n").unwrap();
+    let probe = format!(
+        "kind = 'prometheus'\nurl = 'http://{address}/prefix/'\nquery = 'p95{{job=\"a&b\"}}'\nmetric = 'response_ms'\nscale = 1000\ntoken_file = 'token'"
+    );
+    let health = ask_in(folder.path(), &[toml::from_str(&probe).unwrap()]);
+    let head = server.join().unwrap();
+    assert_eq!(health.response_ms, Reading::Known(118.0), "{health:?}");
+    assert!(head.starts_with("GET /prefix/api/v1/query?query=p95") && head.contains("a%26b") && head.contains("&timeout=5000ms "), "{head}");
+    assert!(head.to_lowercase().contains("authorization: bearer s3cret\r\n"), "{head}");
+    assert!(!serde_json::to_string(&health).unwrap().contains("s3cret"), "{health:?}");
+    assert_eq!(health.probes[0].probe, format!("prometheus response_ms http://{address}/prefix/"));
+}
+
+#[test]
+fn a_test_of_one_thing_says_true_or_false_or_does_not_know() {
+    let of = |probe: &str, says: &str| {
+        let probe: Probe = toml::from_str(&format!("{probe}\nas = '{says}'\ntimeout = '400ms'")).unwrap();
+        let health = ask_in(Path::new("/"), &[probe]);
+        assert!(health.up.is_absent(), "it leaves up alone: {health:?}");
+        let value = if says == "integrity" { &health.integrity } else { &health.integration };
+        let other = if says == "integrity" { &health.integration } else { &health.integrity };
+        assert!(other.is_absent());
+        (value.known().copied(), health.probes[0].ok, verdict(&health).0)
+    };
+    let run = |script: &str| format!("kind = 'command'\ncommand = ['sh', '-c', '{script}']");
+    let http = |address: &str| format!("kind = 'http'\nurl = 'http://{address}/'");
+    let (passed, failed, open) = ((Some(true), Some(true), Verdict::Yes), (Some(false), Some(false), Verdict::No), (None, None, Verdict::Unknown));
+    for says in ["integration", "integrity"] {
+        assert_eq!(of(&run("exit 0"), says), passed);
+        assert_eq!(of(&run("exit 1"), says), failed);
+        assert_eq!(of(&http(&server(status("200 OK", ""))), says), passed);
+        assert_eq!(of(&http(&server(status("500 Internal Server Error", ""))), says), failed);
+        assert_eq!(of(&http(&server(status("302 Found", ""))), says), failed, "a login page has tested nothing");
+        // A service that is down or slow has no bad data, for which a rollback would be the answer.
+        for probe in [run("sleep 9"), run("kill -9 $$"), "kind = 'command'\ncommand = ['bin/none']".into(), http(&refused()), http(&server(None))] {
+            assert_eq!(of(&probe, says), open, "{probe}");
+        }
+    }
+    assert!(toml::from_str::<Probe>("kind = 'tcp'\naddress = 'a:1'\nas = 'integrity'").is_err());
+}
+
+#[test]
+fn a_process_runs_or_does_not_or_cannot_be_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = Control { pidfile: Some("pid".into()), ..Control::default() };
+    let service = Service::new(folder.path(), &control, &Units::default());
+    let up = |text: Option<&str>| {
+        let path = folder.path().join("pid");
+        let _ = fs::remove_file(&path);
+        if let Some(text) = text {
+            fs::write(&path, text).unwrap();
+        }
+        check(&[Probe::Process {}], &service, now(), &mut History::default()).up.known().copied()
+    };
+    assert_eq!(up(None), Some(false), "no pid file: it was stopped");
+    let own = std::process::id().to_string();
+    assert_eq!(up(Some(&own)), Some(true));
+    assert_eq!(up(Some("no number")), None);
+    let mut gone = std::process::Command::new("true").spawn().unwrap();
+    let number = gone.id().to_string();
+    gone.wait().unwrap();
+    assert_eq!(up(Some(&number)), Some(false), "a stale number");
+    // A process that began long after its pid file was written is another one.
+    fs::write(folder.path().join("pid"), &own).unwrap();
+    fs::File::open(folder.path().join("pid")).unwrap().set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
+    assert_eq!(check(&[Probe::Process {}], &service, now(), &mut History::default()).up.known(), Some(&false));
+    // Somebody else's pid file for somebody else's process is not believed.
+    if rustix::process::geteuid().is_root() {
+        let path = folder.path().join("pid");
+        fs::write(&path, &own).unwrap();
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        assert_eq!(check(&[Probe::Process {}], &service, now(), &mut History::default()).up.known(), None);
+    }
+}
+
+#[test]
+fn after_a_start_nobody_is_asked_about_the_time_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_owned();
+    fs::write(root.join("app.log"), format!("{} ERROR\n", now()).repeat(100)).unwrap();
+    let probes: Vec<Probe> = [
+        "kind = 'command'\ncommand = ['true']".to_owned(),
+        "kind = 'log'\npath = 'app.log'\nerror = 'ERROR'\ntime = 'rfc3339'".into(),
+        format!("kind = 'prometheus'\nurl = 'http://{}'\nquery = 'x'\nmetric = 'error_rate'", refused()),
+        "kind = 'snapshot'\nmax_age = '1d'".into(),
+    ]
+    .iter()
+    .map(|text| toml::from_str(text).unwrap())
+    .collect();
+    let once = ask_in(&root, &probes);
+    assert_eq!((once.error_rate.known(), verdict(&once).0, once.probes.len()), (Some(&1.0), Verdict::No, 4), "{once:?}");
+    let (health, verdict, why) = wait(&probes, &service(&root), Duration::from_secs(5), now, || false);
+    assert_eq!((verdict, health.requests.known(), health.probes.len()), (Verdict::Yes, Some(&0.0), 2), "{why:?}");
+    assert_eq!(of_now(&probes[2..]).len(), 0);
+}
+
+#[test]
+fn an_old_snapshot_makes_no_snapshot_bad() {
+    let mut health: Health = serde_json::from_str(r#"{"up":true,"probes":[{"probe":"snapshot latest good","ok":false,"took_ms":1,"error":"the newest good snapshot is 31h old, which is more than 1d"}]}"#).unwrap();
+    assert_eq!((verdict(&health).0, word(&health)), (Verdict::No, "ok"));
+    health.probes[0].probe = "file beat".into();
+    assert_eq!(word(&health), "failed");
+}
+
+#[test]
+fn the_load_of_the_machine_is_reported_where_nobody_knows_the_processes() {
+    let mut history = History::default();
+    let probe = [command(&["sleep", "0.2"])];
+    let health = check(&probe, &service(Path::new("/")), now(), &mut history);
+    let share = |value: &Reading<f64>| value.known().is_some_and(|share| (0.0..=1.0).contains(share));
+    assert!(share(&health.cpu_usage) && share(&health.memory_usage), "{health:?}");
+    let said = command(&["printf", "%s", r#"{"up":true,"memory_usage":0.123}"#]);
+    assert_eq!(ask_one(said).memory_usage, Reading::Known(0.123), "what a probe says comes first");
 }

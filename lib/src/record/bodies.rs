@@ -35,10 +35,10 @@ pub struct Health {
     /// What response time is normal, if the prober knows.
     #[serde(skip_serializing_if = "Reading::is_absent")]
     pub baseline_ms: Reading<f64>,
-    /// Share of the processors in use by the service, 0..1 of all of them.
+    /// Share of the processors in use by the service, 0..1 of those that it may use.
     #[serde(skip_serializing_if = "Reading::is_absent")]
     pub cpu_usage: Reading<f64>,
-    /// Share of the memory in use by the service, 0..1.
+    /// Share of the memory in use by the service, 0..1 of what it may use.
     #[serde(skip_serializing_if = "Reading::is_absent")]
     pub memory_usage: Reading<f64>,
     /// State of each module: `ok`, `degraded` or `failed`; any other word is unknown.

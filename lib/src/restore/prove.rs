@@ -26,7 +26,7 @@ pub(super) fn what_is_verified(eco: &Ecosystem) -> Vec<String> {
 
 /// Whether there is anything to ask about health.
 fn is_asked(eco: &Ecosystem) -> bool {
-    !eco.probes.is_empty() || eco.service.can_find()
+    !health::of_now(&eco.probes).is_empty() || eco.service.can_find()
 }
 
 fn patience(eco: &Ecosystem) -> Duration {

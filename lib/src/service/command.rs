@@ -2,6 +2,7 @@
 //! misses it.
 
 use super::{millis, pidfd};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::ffi::OsStr;
 use std::fs;
@@ -18,9 +19,11 @@ use std::time::{Duration, Instant};
 /// How long a command that was told to end (TERM) may take before its group is killed.
 const TERM_TO_KILL: Duration = Duration::from_secs(2);
 /// The same for a question, which has nothing to clean up and somebody who waits for it.
-const TERM_TO_KILL_QUESTION: Duration = Duration::from_millis(200);
+const TERM_TO_KILL_QUESTION: Duration = Duration::from_millis(100);
 /// How long output may still come in after the command itself has ended: somebody it left behind may hold the pipe forever.
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
+/// How often it is looked whether anybody still wants what a command prints.
+const LOOK_FOR_READER: Duration = Duration::from_millis(250);
 /// How often a program that somebody still writes to is tried, five milliseconds apart.
 const BUSY_TRIES: u32 = 40;
 /// More output than this is not kept.
@@ -96,9 +99,10 @@ pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: 
         thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
     }
     let kept = all.map(read_aside).or_else(|| child.stdout.take().map(read_aside));
-    let patience = if output == Output::ToStderr { TERM_TO_KILL } else { TERM_TO_KILL_QUESTION };
-    let status = wait(&mut child, began, deadline, patience);
-    let stdout = kept.map(|kept| collect(&kept)).unwrap_or_default();
+    let status = wait(&mut child, began, deadline, output);
+    // Of one that was ended nobody reads what it said.
+    let wanted = output != Output::Kept || !matches!(status, Ok(None));
+    let stdout = kept.filter(|_| wanted).map(|kept| collect(&kept)).unwrap_or_default();
     ran(
         match status {
             Ok(Some(status)) => match (status.code(), status.signal()) {
@@ -203,27 +207,29 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
 }
 
 /// Waits until the deadline; then ends the group of the command. `None`: it had to be ended.
-fn wait(child: &mut Child, began: Instant, deadline: Duration, patience: Duration) -> io::Result<Option<std::process::ExitStatus>> {
+fn wait(child: &mut Child, began: Instant, deadline: Duration, output: Output) -> io::Result<Option<std::process::ExitStatus>> {
     let mut pause = Duration::from_millis(1);
-    let held = pidfd::Child::new(Pid::from_child(child));
-    while began.elapsed() < deadline {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        held.wait(deadline.saturating_sub(began.elapsed()), pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
-    }
-    if let Some(status) = child.try_wait()? {
-        return Ok(Some(status));
-    }
     // Until it is waited for its number cannot be given to another process, so the group is certainly the command's.
     let group = Pid::from_child(child);
     // A group that is gone needs no signal.
     let signal = |signal| rustix::process::kill_process_group(group, signal).ok();
-    signal(Signal::TERM);
-    let told = Instant::now();
     let ended =
         || !matches!(rustix::process::waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT), Ok(None));
+    let held = pidfd::Child::new(group);
+    while !ended() && began.elapsed() < deadline {
+        held.wait(deadline.saturating_sub(began.elapsed()), pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+    if ended() {
+        if output == Output::Kept {
+            // A question is asked again and again; what one leaves running would pile up.
+            signal(Signal::KILL);
+        }
+        return child.wait().map(Some);
+    }
+    let patience = if output == Output::ToStderr { TERM_TO_KILL } else { TERM_TO_KILL_QUESTION };
+    signal(Signal::TERM);
+    let told = Instant::now();
     while !ended() && told.elapsed() < patience {
         thread::sleep(Duration::from_millis(5));
     }
@@ -232,13 +238,24 @@ fn wait(child: &mut Child, began: Instant, deadline: Duration, patience: Duratio
     Ok(None)
 }
 
-fn read_aside(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+fn read_aside(mut pipe: impl Read + AsFd + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let mut room = vec![0; 1 << 16];
-        // Reading goes on past what is kept, so that the command never waits for us.
-        while let Ok(read @ 1..) = pipe.read(&mut room) {
-            if sender.send(room[..read].to_vec()).is_err() {
+        let (mut room, mut left) = (vec![0; 1 << 16], MOST_OUTPUT);
+        loop {
+            // Somebody whom the command left behind may hold the pipe and never write: an empty piece finds out whether anybody
+            // still listens here.
+            let mut read = 0;
+            if is_readable(&pipe, LOOK_FOR_READER) {
+                match pipe.read(&mut room) {
+                    Ok(some @ 1..) => read = some,
+                    _ => break,
+                }
+            }
+            // Reading goes on past what is kept, so that the command never waits for us.
+            let kept = read.min(left);
+            left -= kept;
+            if sender.send(room[..kept].to_vec()).is_err() {
                 break;
             }
         }
@@ -246,12 +263,18 @@ fn read_aside(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
+/// Whether there is something to read, or the end, at the latest after `limit`.
+fn is_readable(pipe: &impl AsFd, limit: Duration) -> bool {
+    let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    // What went wrong shows in the reading.
+    !matches!(rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&limit)), Ok(0) | Err(rustix::io::Errno::INTR))
+}
+
 fn collect(pieces: &mpsc::Receiver<Vec<u8>>) -> Vec<u8> {
     let ended = Instant::now();
     let mut all = Vec::new();
     while let Ok(piece) = pieces.recv_timeout(LAST_OUTPUT.saturating_sub(ended.elapsed())) {
-        let room = MOST_OUTPUT.saturating_sub(all.len());
-        all.extend_from_slice(&piece[..piece.len().min(room)]);
+        all.extend_from_slice(&piece);
     }
     all
 }

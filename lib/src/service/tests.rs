@@ -390,3 +390,20 @@ fn a_number_that_now_belongs_to_another_process_is_not_taken_for_it() {
     assert!(pidfd::Held::new(own).is_some());
     assert!(pidfd::Held::new(process::other_time(own)).is_none());
 }
+
+#[test]
+fn a_question_leaves_nothing_behind_and_keeps_little_of_a_long_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::new(folder.path(), &Control::default(), &Units::default());
+    let ask = |script: &str, limit| service.ask(&["sh".into(), "-c".into(), script.into()], Duration::from_millis(limit));
+    let ran = ask("sleep 60 & echo $!", 5000);
+    let left: u32 = String::from_utf8(ran.stdout.clone()).unwrap().trim().parse().unwrap();
+    assert!(ran.ok(), "{ran:?}");
+    let began = Instant::now();
+    while is_there(left) {
+        assert!(began.elapsed() < Duration::from_secs(10), "what it started still runs");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let ran = ask("head -c 50000000 /dev/zero", 30_000);
+    assert_eq!((ran.ok(), ran.stdout.len()), (true, 1 << 20));
+}
