@@ -30,3 +30,4 @@ mod tool_restore;
 mod tool_snap;
 mod tool_verify;
 mod trees;
+mod words;

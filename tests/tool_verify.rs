@@ -450,6 +450,97 @@ fn the_live_tree_is_compared_path_by_path() {
     assert!(what("data/link").is_some(), "{found:?}");
 }
 
+/// `--live --changes`, with these words more; stdin is empty.
+#[track_caller]
+fn changes(world: &World, words: &[&str], code: i32) -> Vec<Value> {
+    world.run("eco-verify").args(["--live", "--changes"]).args(words).exits(code).records()
+}
+
+#[test]
+fn what_nobody_has_announced_is_found_as_a_change_of_its_unit() {
+    let world = World::service();
+    let good = world.good();
+    assert!(changes(&world, &[], 0).is_empty());
+    // What happens by itself is no change: data, touched files, folders, what is preserved or left out.
+    world.write("data/orders", "1\n2\n3\n4\n").write("data/recommend/pairs", "q\n").write("config/new.tmp", "x").write("config/new.log", "x");
+    world.shell("touch config/limits.json config modules/ui/code");
+    assert!(changes(&world, &[], 0).is_empty());
+
+    world.write("config/limits.json", "{\"orders\": 11}\n").write("config/more.json", "{}\n").write("modules/ui/code", "two\n");
+    world.shell("touch -d '2 hours ago' config/limits.json config/more.json; touch -d 2999-01-01 modules/ui/code");
+    let before = jiff::Timestamp::now();
+    let found = changes(&world, &[], 1);
+    let brief = |record: &Value| json!([record["type"], record["target"], record["from"], record["by"], record["paths"]]);
+    assert_eq!(brief(&found[0]), json!(["change", "config", good["id"], "eco-verify", 2]));
+    assert_eq!(brief(&found[1]), json!(["change", "module:ui", good["id"], "eco-verify", 1]));
+    assert_eq!(found.len(), 2);
+    // A file's own time can be set by hand; when it was set cannot.
+    for record in &found {
+        let time: jiff::Timestamp = record["time"].as_str().unwrap().parse().unwrap();
+        assert!(time <= before && before.duration_since(time).as_secs() < 60, "{record}");
+    }
+    assert_eq!(changes(&world, &[good["id"].as_str().unwrap()], 1), found, "the same, and not a new one");
+
+    world.write("config/limits.json", "{\"orders\": 12}\n");
+    let other = changes(&world, &[], 1);
+    assert_ne!(other[0]["id"], found[0]["id"]);
+    assert_eq!(other[1]["id"], found[1]["id"]);
+    // A file that is gone: its folder tells when.
+    fs::remove_file(world.path("config/more.json")).unwrap();
+    fs::remove_file(world.path("config/limits.json")).unwrap();
+    let gone = changes(&world, &[], 1);
+    assert_eq!((&gone[0]["target"], &gone[0]["paths"]), (&json!("config"), &json!(1)));
+    assert!(gone[0]["time"].as_str() > other[0]["time"].as_str());
+}
+
+#[test]
+fn a_change_that_was_announced_is_not_found_again() {
+    let world = World::service();
+    world.good();
+    world.write("config/limits.json", "{\"orders\": 11}\n").write("modules/ui/code", "two\n");
+    let said = |target: &str| world.run("eco-ctl").args(["change", target, "--no-inbox"]).exits(0).stdout;
+    let found = |stream: &str| {
+        let ran = world.run("eco-verify").args(["--live", "--changes", "-"]).stdin(stream).exits(1);
+        assert!(ran.stdout.starts_with(stream), "{ran}");
+        let new = ran.records().split_off(stream.lines().count());
+        new.iter().map(|record| record["target"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(""), ["config", "module:ui"]);
+    assert_eq!(found(&said("config:limits")), ["module:ui"]);
+    assert_eq!(found(&said("module:ui")), ["config"]);
+    assert_eq!(found(&said("module:recommend")), ["config", "module:ui"], "somebody else's change explains nothing");
+    // Commands that switch an optimization write files.
+    assert!(found(&said("optimization:cache")).is_empty());
+    let old = json!({"type": "change", "time": "2026-03-01T10:00:00Z", "target": "config"});
+    assert_eq!(found(&format!("{old}\n")), ["config", "module:ui"], "of another day");
+}
+
+#[test]
+fn what_a_rollback_has_changed_is_its_own() {
+    let world = World::service();
+    let first = world.good();
+    world.write("config/limits.json", "{\"orders\": 11}\n");
+    world.good();
+    world.run("eco-restore").args([first["id"].as_str().unwrap(), "--scope", "config"]).exits(0);
+    let found = changes(&world, &[], 1);
+    assert_eq!((found.len(), &found[0]["target"], &found[0]["by"]), (1, &json!("config"), &json!("eco-restore")));
+    world.write("config/limits.json", "{\"orders\": 13}\n");
+    assert_eq!(changes(&world, &[], 1)[0]["by"], "eco-verify");
+}
+
+#[test]
+fn changes_are_found_in_what_the_snapshot_holds() {
+    let world = World::service();
+    world.run("eco-snap").args(["--good", "config"]).exits(0);
+    world.write("config/limits.json", "{\"orders\": 11}\n").write("modules/ui/code", "two\n");
+    let ran = world.run("eco-verify").args(["--live", "--changes"]).exits(1).says("does not hold module:recommend,module:ui");
+    assert_eq!(ran.only()["target"], "config");
+    world.run("eco-verify").args(["--live", "--changes", "nothing"]).exits(1);
+    for words in [&["--changes"][..], &["--live", "--changes", "latest", "latest-good"], &["--live", "--changes", "--only"]] {
+        world.run("eco-verify").args(words).exits(2);
+    }
+}
+
 #[test]
 fn a_live_database_that_holds_the_same_is_the_same() {
     let world = World::new();

@@ -20,6 +20,7 @@
 //! - [`sqlite`]: databases that are in use: consistent copies and comparison
 //! - [`compare`]: a tree on disk beside the index of a snapshot
 //! - [`store`]: a folder of archives: take, find, select, verify
+//! - [`inbox`]: words of people on their way into a pipeline that runs
 //!
 //! **world**: asks or changes the running service
 //! - [`service`]: stop, start, disable, enable through the configured commands, with deadlines and proof
@@ -44,6 +45,7 @@ pub mod archive;
 pub mod compare;
 pub mod digest;
 pub mod disk;
+pub mod inbox;
 pub mod scope;
 pub mod sqlite;
 pub mod store;

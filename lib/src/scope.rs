@@ -139,6 +139,21 @@ impl Scopes {
         self.modules.keys().map(String::as_str)
     }
 
+    /// The roots of the scope `data`, if there is one: what is in them changes because the service works.
+    pub fn data(&self) -> &[PathBuf] {
+        self.named.get("data").map_or(&[], Vec::as_slice)
+    }
+
+    /// The units that have files of their own, with the roots that lie outside `data`; those with none are left out.
+    pub fn units(&self) -> Vec<(Scope, Vec<PathBuf>)> {
+        let config = self.named.get("config").map(|roots| (Scope::Config(None), roots));
+        let modules = self.modules.iter().map(|(id, roots)| (Scope::Module(id.clone()), roots));
+        let outside = |roots: &[PathBuf]| -> Vec<PathBuf> {
+            roots.iter().filter(|root| !self.data().iter().any(|data| root.starts_with(data))).cloned().collect()
+        };
+        config.into_iter().chain(modules).map(|(unit, roots)| (unit, outside(roots))).filter(|(_, roots)| !roots.is_empty()).collect()
+    }
+
     /// Which scopes a snapshot with these roots can restore, as its `covers` says it: the names of `[scopes]`, `modules` for all
     /// of them, single ones otherwise.
     pub fn covered_by(&self, captured: &[PathBuf]) -> Vec<String> {

@@ -459,6 +459,23 @@ impl Service {
         }
     }
 
+    /// Whether the configuration knows this unit, as far as it can: of automations and the like it knows the kind alone.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the modules that there are.
+    pub fn check_unit(&self, unit: &Scope) -> Result<()> {
+        match unit {
+            Scope::Module(id) if self.units.commands(unit).is_none() => Err(self.no_module(id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn no_module(&self, id: &str) -> Error {
+        let known: Vec<&str> = self.units.module.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "it has none".into() } else { format!("it has {}", known.join(", ")) };
+        Error::Usage(format!("eco.toml has no module '{}'; {known}", id.escape_debug()))
+    }
+
     /// Whether a unit has a command for this.
     pub fn has_unit_command(&self, verb: UnitVerb, unit: &Scope) -> bool {
         self.unit_command(verb, unit).is_ok()
@@ -482,11 +499,7 @@ impl Service {
         let Some(id) = unit.id().filter(|_| !matches!(unit, Scope::Config(_))) else {
             return Err(Error::Usage(format!("cannot {word} {unit}: only modules, automations, optimizations and experiments have commands")));
         };
-        let Some(commands) = self.units.commands(unit) else {
-            let known: Vec<&str> = self.units.module.keys().map(String::as_str).collect();
-            let known = if known.is_empty() { "it has none".into() } else { format!("it has {}", known.join(", ")) };
-            return Err(Error::Usage(format!("eco.toml has no module '{}'; {known}", id.escape_debug())));
-        };
+        let commands = self.units.commands(unit).ok_or_else(|| self.no_module(id))?;
         let argv = match verb {
             UnitVerb::Disable => commands.disable,
             UnitVerb::Enable => commands.enable,

@@ -2,12 +2,14 @@
 //! itself; its name and its file times mean nothing.
 
 mod between;
+mod changes;
 mod live;
 mod rehearse;
 mod take;
 mod verify;
 
 pub use between::{Between, compare_stored};
+pub use changes::{Changes, find_changes};
 pub use live::{compare_live, entries, read_index};
 pub use rehearse::rehearse;
 pub use take::{Mode, Quiet, Taken, Taking, take};

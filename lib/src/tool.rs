@@ -1,6 +1,7 @@
 //! What every program shares: its words, its pipe, the clock, the exit code, one-line errors. Only this module prints, exits,
 //! and reads the environment and the clock.
 
+mod ear;
 mod human;
 mod keep;
 mod pipe;
@@ -69,6 +70,7 @@ pub struct Tool {
     worst: Exit,
     watches_signals: bool,
     stop: Arc<AtomicBool>,
+    ear: Option<ear::Ear>,
 }
 
 /// Runs a program: parses its words, does its work, prints at most one line about what stopped it, and ends with the worst
@@ -93,6 +95,7 @@ where
         worst: Exit::Done,
         watches_signals: false,
         stop: Arc::default(),
+        ear: None,
     };
     let done =
         check_clock().map_err(|e| (e.exit(), e.to_string())).and_then(|()| work(words, &mut tool).map(Into::into).map_err(|e| explain(e.as_ref())));
@@ -188,6 +191,17 @@ impl Tool {
     /// [`Error::Config`], naming file and line.
     pub fn config_if_any(&self) -> Result<Option<Config>> {
         self.find_config()?.map(|file| config::load(&file, &self.overrides())).transpose()
+    }
+
+    /// As [`Tool::config`], but `None` where neither a file nor `--root` says which service is meant.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming file and line.
+    pub fn config_if_named(&mut self) -> Result<Option<Config>> {
+        if self.common.root.is_none() && self.find_config()?.is_none() {
+            return Ok(None);
+        }
+        self.config().map(Some)
     }
 
     fn overrides(&self) -> Overrides {

@@ -301,6 +301,11 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The signals that some rule is about.
+    pub fn signals(&self) -> impl Iterator<Item = &str> {
+        self.signals.iter().map(String::as_str)
+    }
+
     /// Reads a policy. What it leaves out has the built-in value; a text with any `[rules]` has only those rules.
     ///
     /// # Errors

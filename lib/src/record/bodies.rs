@@ -138,9 +138,12 @@ pub struct Change {
     /// `false`: going back past this change needs a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reversible: Option<bool>,
-    /// Who did it.
+    /// Who did it; `eco-verify` if nobody said so and it was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// How many paths were found to differ, where it was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<u64>,
 }
 
 /// An alarm, or its end.

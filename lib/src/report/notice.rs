@@ -86,7 +86,7 @@ fn decision(body: &Decision) -> String {
     body.notes.iter().for_each(|note| lines.add("Note:", note));
     lines.add("Decision:", format!("{} of incident {}", body.id, body.incident));
     if body.action == Action::Propose {
-        lines.add("To agree:", "eco-restore --approve, with the stream that holds this decision");
+        lines.add("To agree:", format!("eco-ctl approve {}; or eco-restore --approve, with the stream that holds this decision", body.id));
     }
     lines.0
 }
@@ -163,7 +163,7 @@ mod tests {
              Because:   errors-25: error_rate 0.31, limit > 0.25, for 2 min\n\
              Note:      store\n\
              Decision:  i1/2 of incident i1\n\
-             To agree:  eco-restore --approve, with the stream that holds this decision\n"
+             To agree:  eco-ctl approve i1/2; or eco-restore --approve, with the stream that holds this decision\n"
         );
     }
 

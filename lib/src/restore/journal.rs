@@ -434,6 +434,15 @@ impl Memory {
         self.0.iter().find(|done| done.decision.as_deref() == Some(decision)).map(|done| done.restore.as_str())
     }
 
+    /// Whether a rollback was under way at this time. Its id tells when it began.
+    pub fn was_at_work(&self, time: Timestamp) -> bool {
+        let began = |done: &Remembered| {
+            let (seconds, nanos) = uuid::Uuid::try_parse(&done.restore).ok()?.get_timestamp()?.to_unix();
+            Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
+        };
+        self.0.iter().any(|done| began(done).is_some_and(|began| (began..=done.time).contains(&time)))
+    }
+
     /// Snapshots that a rollback was tried with, and that did not help.
     pub fn failed_snapshots(&self) -> Vec<String> {
         self.0.iter().filter(|done| done.phase == "reverted").filter_map(|done| done.snapshot.clone()).collect()

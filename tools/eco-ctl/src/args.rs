@@ -1,23 +1,64 @@
 //! The words of eco-ctl.
 
+use crate::words::Word;
 use clap::{Parser, ValueEnum};
 use eco::error::{Error, Result};
 use eco::record::Scope;
 use eco::service::UnitVerb;
+use eco::time::Span;
 use eco::tool::{Common, Words};
 
-/// Control the service and its units
+/// Control the service and its units, and speak to the pipeline that watches it
 ///
-/// Runs the commands of eco.toml and writes one `control` record that says how it ended.
+/// Runs the commands of eco.toml and writes one `control` record that says how it ended; or writes one record of what a person says.
 #[derive(Parser)]
 #[command(name = "eco-ctl", version)]
 pub struct Args {
-    /// What to do
+    /// What to do, or to say
     #[arg(value_name = "VERB")]
     pub verb: Verb,
-    /// For disable, enable and revert: module:ID, automation:ID, optimization:ID or experiment:ID; last, -: copy the records on stdin first
-    #[arg(value_name = "UNIT | -", num_args = 0..=2)]
+    /// The unit, the type of a signal, a version, a decision; last, -: copy the records on stdin first
+    #[arg(value_name = "WORD | -", num_args = 0..=2)]
     pub operands: Vec<String>,
+    /// hold: until then, as in 2026-03-01T12:00:00Z [default: until resume]
+    #[arg(long, value_name = "TIME", conflicts_with = "lasting")]
+    pub until: Option<String>,
+    /// hold: for so long
+    #[arg(long = "for", value_name = "DURATION")]
+    pub lasting: Option<Span>,
+    /// signal: what is to blame
+    #[arg(long, value_name = "UNIT")]
+    pub target: Option<Scope>,
+    /// signal: who raises it; one whom the policy trusts may cause a rollback by that alone
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// signal: since when there has been trouble; change: when it was made, as in 20m ago [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// signal: it is over
+    #[arg(long)]
+    pub cleared: bool,
+    /// change: what was there before
+    #[arg(long, value_name = "VERSION")]
+    pub from: Option<String>,
+    /// change: what is there now
+    #[arg(long, value_name = "VERSION")]
+    pub to: Option<String>,
+    /// change: a name for it
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// change: a module that it touches beside its unit; several if given again
+    #[arg(long, value_name = "MODULE")]
+    pub affects: Vec<String>,
+    /// change: going back past it needs a person
+    #[arg(long)]
+    pub irreversible: bool,
+    /// change: who or what made it
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Write the record to stdout alone, not to the pipeline that is running
+    #[arg(long)]
+    pub no_inbox: bool,
     #[command(flatten)]
     pub common: Common,
 }
@@ -39,9 +80,33 @@ pub enum Verb {
     Enable,
     /// Take back what a unit did
     Revert,
+    /// Say: no rollback without a person
+    Hold,
+    /// Say: the hold is over
+    Resume,
+    /// Say: carry out what is proposed
+    Approve,
+    /// Say: do not
+    Reject,
+    /// Say: this version may be rolled out again
+    Release,
+    /// Say: all signals are dealt with
+    Resolve,
+    /// Raise an alarm, or end it
+    Signal,
+    /// Say that a unit was changed
+    Change,
 }
 
-/// What is asked of whom.
+/// What is asked.
+pub enum Asked {
+    /// To do something.
+    Deed(Task),
+    /// To say something.
+    Word(Word),
+}
+
+/// What is to be done to whom.
 pub enum Task {
     /// Look at the service.
     Status,
@@ -56,32 +121,86 @@ pub enum Task {
 }
 
 impl Args {
-    /// The task, and whether stdin is copied first.
+    /// What is asked, and whether stdin is copied first.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a unit that is missing, superfluous or none.
-    pub fn task(&self) -> Result<(Task, bool)> {
-        let (units, copies) = match self.operands.split_last() {
+    /// [`Error::Usage`] for a word that is missing, superfluous or none.
+    pub fn asked(&self) -> Result<(Asked, bool)> {
+        let (operands, copies) = match self.operands.split_last() {
             Some((last, rest)) if last == "-" => (rest, true),
             _ => (&self.operands[..], false),
         };
-        let of_unit = match self.verb {
-            Verb::Disable => Some(UnitVerb::Disable),
-            Verb::Enable => Some(UnitVerb::Enable),
-            Verb::Revert => Some(UnitVerb::Revert),
-            _ => None,
-        };
-        let task = match (of_unit, units) {
-            (Some(verb), [unit]) => Task::Unit(verb, unit.parse().map_err(Error::Usage)?),
-            (Some(verb), _) => return Err(Error::Usage(format!("{} needs one unit, such as module:ID", verb.word()))),
-            (None, [_, ..]) => return Err(Error::Usage(format!("'{}' is one word too many: this verb is about the whole service", units[0]))),
-            (None, []) if self.verb == Verb::Status => Task::Status,
-            (None, []) if self.verb == Verb::Stop => Task::Stop,
-            (None, []) if self.verb == Verb::Start => Task::Start,
-            (None, []) => Task::Restart,
-        };
-        Ok((task, copies))
+        let [.., superfluous] = operands else { return Ok((self.asked_of(None)?, copies)) };
+        match operands {
+            [one] => Ok((self.asked_of(Some(one))?, copies)),
+            _ => Err(Error::Usage(format!("'{superfluous}' is one word too many"))),
+        }
     }
+
+    fn asked_of(&self, operand: Option<&String>) -> Result<Asked> {
+        self.check_flags()?;
+        let unit = |word: &str| match operand {
+            Some(unit) => unit.parse::<Scope>().map_err(Error::Usage),
+            None => Err(Error::Usage(format!("{word} needs one unit, such as module:ID"))),
+        };
+        let named = |what: &str| operand.cloned().filter(|name| is_name(name)).ok_or_else(|| Error::Usage(what.into()));
+        let alone = |asked: Asked| match operand {
+            Some(word) => Err(Error::Usage(format!("'{word}' is one word too many: this verb is about the whole service"))),
+            None => Ok(asked),
+        };
+        let deed = |verb: UnitVerb| Ok(Asked::Deed(Task::Unit(verb, unit(verb.word())?)));
+        match self.verb {
+            Verb::Status => alone(Asked::Deed(Task::Status)),
+            Verb::Stop => alone(Asked::Deed(Task::Stop)),
+            Verb::Start => alone(Asked::Deed(Task::Start)),
+            Verb::Restart => alone(Asked::Deed(Task::Restart)),
+            Verb::Disable => deed(UnitVerb::Disable),
+            Verb::Enable => deed(UnitVerb::Enable),
+            Verb::Revert => deed(UnitVerb::Revert),
+            Verb::Hold => alone(Asked::Word(Word::Hold)),
+            Verb::Resume => alone(Asked::Word(Word::Resume)),
+            Verb::Approve => Ok(Asked::Word(Word::Approve(operand.cloned()))),
+            Verb::Reject => Ok(Asked::Word(Word::Reject(operand.cloned()))),
+            Verb::Resolve => alone(Asked::Word(Word::Resolve)),
+            Verb::Release => Ok(Asked::Word(Word::Release(named("release needs a version")?))),
+            Verb::Signal => Ok(Asked::Word(Word::Signal(named("signal needs a type, such as user_complaint")?))),
+            Verb::Change => Ok(Asked::Word(Word::Change(unit("change")?))),
+        }
+    }
+
+    /// A flag that means nothing to the verb is a misunderstanding, and not a small one: `change --until` is no hold.
+    fn check_flags(&self) -> Result<()> {
+        use Verb::{Change, Hold, Signal};
+        let says = self.verb as usize >= Hold as usize;
+        let given: [(&str, bool, &[Verb]); 12] = [
+            ("--until", self.until.is_some(), &[Hold]),
+            ("--for", self.lasting.is_some(), &[Hold]),
+            ("--target", self.target.is_some(), &[Signal]),
+            ("--source", self.source.is_some(), &[Signal]),
+            ("--cleared", self.cleared, &[Signal]),
+            ("--since", self.since.is_some(), &[Signal, Change]),
+            ("--from", self.from.is_some(), &[Change]),
+            ("--to", self.to.is_some(), &[Change]),
+            ("--id", self.id.is_some(), &[Change]),
+            ("--affects", !self.affects.is_empty(), &[Change]),
+            ("--irreversible", self.irreversible, &[Change]),
+            ("--by", self.by.is_some(), &[Change]),
+        ];
+        let name = |verb: &Verb| verb.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        if let Some((flag, _, verbs)) = given.iter().find(|(_, given, verbs)| *given && !verbs.contains(&self.verb)) {
+            let whose = verbs.iter().map(name).collect::<Vec<_>>().join(" and ");
+            return Err(Error::Usage(format!("{flag} goes with {whose}, not with {}", name(&self.verb))));
+        }
+        if self.no_inbox && !says {
+            return Err(Error::Usage(format!("--no-inbox goes with what is said, and {} is done", name(&self.verb))));
+        }
+        Ok(())
+    }
+}
+
+/// Whether this can be a name: something, and nothing that a terminal would act on.
+fn is_name(text: &str) -> bool {
+    !text.trim().is_empty() && !text.chars().any(char::is_control)
 }
 
 impl Words for Args {

@@ -1,7 +1,9 @@
-//! eco-ctl: stop, start, look at the service; disable, enable, revert its units: one `control` record each.
+//! eco-ctl: stop, start, look at the service; disable, enable, revert its units: one `control` record each. Or say something to the
+//! pipeline that watches it: one `operator`, `signal` or `change` record.
 mod args;
+mod words;
 
-use args::{Args, Task};
+use args::{Args, Asked, Task};
 use eco::service::{Service, outcome};
 use eco::tool;
 use eco::verdict::Verdict;
@@ -9,13 +11,19 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     tool::run(|args: Args, tool| -> anyhow::Result<Verdict> {
-        let (task, copies) = args.task()?;
+        let (asked, copies) = args.asked()?;
+        let task = match asked {
+            Asked::Deed(task) => task,
+            // It takes no lock and needs no service.
+            Asked::Word(word) => {
+                copy(tool, copies)?;
+                words::say(&args, tool, word, copies)?;
+                return Ok(Verdict::Yes);
+            }
+        };
         let config = tool.config()?;
         let service = Service::new(&config.root, &config.control, &config.units);
-        if copies {
-            tool.open_input("pipe records in, or leave out the '-'")?;
-            while tool.read()?.is_some() {}
-        }
+        copy(tool, copies)?;
         if !matches!(task, Task::Status) {
             tool.changes_something()?;
         }
@@ -35,4 +43,13 @@ fn main() -> ExitCode {
         tool.emit(control)?;
         Ok(verdict)
     })
+}
+
+/// With `-`: what is on stdin, first.
+fn copy(tool: &mut tool::Tool, copies: bool) -> eco::error::Result<()> {
+    if copies {
+        tool.open_input("pipe records in, or leave out the '-'")?;
+        while tool.read()?.is_some() {}
+    }
+    Ok(())
 }

@@ -23,6 +23,9 @@ pub struct Args {
     /// End after so many samples
     #[arg(long, value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+    /// Copy what eco-ctl says into the stream, as soon as it is said
+    #[arg(long, requires = "every")]
+    pub listen: bool,
     /// Ask until the service is healthy, and write the last sample
     #[arg(long, value_name = "STATE", requires = "timeout", conflicts_with = "every")]
     pub wait: Option<Wanted>,

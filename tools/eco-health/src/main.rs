@@ -55,7 +55,9 @@ fn wait(tool: &mut Tool, config: &Config, service: &Service, limit: Duration) ->
 fn sample(tool: &mut Tool, config: &Config, service: &Service, every: Duration, args: &Args) -> anyhow::Result<Verdict> {
     let (began, mut history, mut taken) = (Instant::now(), History::default(), 0);
     let mut before = None;
+    tool.listen(args.listen.then_some(&config.root));
     loop {
+        tool.hear()?;
         let asked = tool.now();
         let health = health::check(&config.probes, service, asked, &mut history);
         let (verdict, why) = health::verdict(&health);
@@ -70,6 +72,7 @@ fn sample(tool: &mut Tool, config: &Config, service: &Service, every: Duration, 
         let over = args.count.is_some_and(|count| taken >= count) || args.lasting.is_some_and(|lasting| next > lasting.0);
         while !over && !tool.asked_to_stop() && began.elapsed() < next {
             thread::sleep(next.saturating_sub(began.elapsed()).min(Duration::from_millis(50)));
+            tool.hear()?;
         }
         if over || tool.asked_to_stop() {
             return Ok(verdict);

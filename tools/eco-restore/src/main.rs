@@ -1,12 +1,14 @@
 //! eco-restore: from a decision or a selector to the tree put back, proven, or swapped back.
 mod args;
 mod orders;
+mod proposals;
 
 use args::Args;
 use eco::error::{Error, Exit};
 use eco::record::{Action, Record, Scope};
 use eco::tool::{self, Tool};
 use orders::Orders;
+use proposals::Proposals;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -49,24 +51,17 @@ fn work(args: &Args, orders: &mut Orders, tool: &mut Tool) -> anyhow::Result<Exi
         return Ok(orders.restore(tool, args.scope.clone(), snapshot, None)?);
     }
     let mut exit = Exit::Done;
-    let mut proposed = None;
+    let mut proposals = Proposals::default();
     while let Some(line) = tool.read()? {
         orders.hears(tool, &line.stamp, &line.record);
         let due = match line.record {
-            Record::Decision(decision) if decision.action == Action::Rollback => Some((decision, false)),
-            Record::Decision(decision) if decision.action == Action::Propose => {
-                let agreed = args.approve || orders.approves(tool, &decision)?;
-                proposed = (!agreed).then(|| decision.clone());
-                agreed.then_some((decision, true))
+            Record::Decision(decision) => {
+                let proposes = decision.action == Action::Propose && !proposals.is_done(&decision);
+                let agreed = proposes && (args.approve || orders.approves(tool, &decision)?);
+                proposals.hear(&line.stamp, &decision, agreed);
+                (agreed || decision.action == Action::Rollback).then_some((decision, agreed))
             }
-            Record::Operator(word) if word.verb == "approve" => {
-                let meant = proposed.take_if(|decision| word.decision.as_ref().is_none_or(|id| *id == decision.id));
-                meant.map(|decision| (decision, true))
-            }
-            Record::Operator(word) if word.verb == "reject" => {
-                proposed = None;
-                None
-            }
+            Record::Operator(word) => proposals.answer(tool, &line.stamp, &word).map(|decision| (decision, true)),
             _ => None,
         };
         let Some((decision, by_operator)) = due else { continue };

@@ -91,7 +91,10 @@ impl<'a> Orders<'a> {
         {
             return Ok(answer);
         }
-        tool.say(&format!("decision {} proposes to roll back {scope}: run eco-restore --approve on it to agree", decision.id));
+        tool.say(&format!(
+            "decision {} proposes to roll back {scope}; to agree: eco-ctl approve {}, or eco-restore --approve on this stream",
+            decision.id, decision.id
+        ));
         Ok(false)
     }
 

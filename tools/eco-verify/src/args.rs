@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(name = "eco-verify", version)]
 pub struct Args {
-    /// Snapshots or archives to verify; without any, `snapshot` records are read from stdin
+    /// Snapshots or archives to verify; without any, `snapshot` records are read from stdin; with --changes, a last - copies stdin first
     #[arg(value_name = "SELECTOR")]
     pub selectors: Vec<String>,
     /// How deep to look
@@ -25,6 +25,9 @@ pub struct Args {
     /// Compare the live tree with the snapshot instead, one `difference` record a path
     #[arg(long, conflicts_with = "depth")]
     pub live: bool,
+    /// With --live: one `change` record for each unit that differs, so that it can be blamed; without SELECTOR against latest-good
+    #[arg(long, requires = "live", conflicts_with = "only")]
+    pub changes: bool,
     /// Do not copy the input
     #[arg(long)]
     pub only: bool,
@@ -44,6 +47,19 @@ pub enum Depth {
 }
 
 impl Args {
+    /// For `--changes`: what to compare with, and whether stdin is copied first.
+    pub fn baseline(&self) -> Result<(&str, bool)> {
+        let (selectors, copies) = match self.selectors.split_last() {
+            Some((last, rest)) if last == "-" => (rest, true),
+            _ => (&self.selectors[..], false),
+        };
+        match selectors {
+            [] => Ok(("latest-good", copies)),
+            [one] => Ok((one, copies)),
+            [_, more, ..] => Err(Error::Usage(format!("'{more}' is one too many: --changes compares with one snapshot"))),
+        }
+    }
+
     /// What of the archive is looked at.
     pub fn depth(&self) -> Result<store::Depth> {
         if self.scratch.is_some() && self.depth != Depth::Restored {

@@ -14,6 +14,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     tool::run(|args: Args, tool: &mut Tool| -> anyhow::Result<Verdict> {
+        if args.changes {
+            return live::changes(&args, tool);
+        }
         let by_name = args.selectors.iter().any(|s| !store::is_path(s));
         let config = if args.live || by_name { Some(tool.config()?) } else { None };
         let mut verdict = Verdict::Yes;
@@ -34,22 +37,27 @@ fn main() -> ExitCode {
             }
         }
         for selector in &args.selectors {
-            let path = match &config {
-                Some(config) if !store::is_path(selector) => match Store::new(config.store()?, &config.name, tool.now()).select(selector) {
-                    Ok(stored) => stored.path,
-                    Err(Error::NoMatch(why)) => {
-                        tool.error(&why);
-                        verdict = verdict.and(Verdict::No);
-                        continue;
-                    }
-                    Err(e) => return Err(e.into()),
-                },
-                _ => PathBuf::from(selector),
+            let Some(path) = find(tool, config.as_ref(), selector)? else {
+                verdict = verdict.and(Verdict::No);
+                continue;
             };
             verdict = verdict.and(examine(&args, tool, config.as_ref(), path, None)?);
         }
         Ok(verdict)
     })
+}
+
+/// The archive that a selector means; that none fits is told.
+fn find(tool: &Tool, config: Option<&Config>, selector: &str) -> anyhow::Result<Option<PathBuf>> {
+    let Some(config) = config.filter(|_| !store::is_path(selector)) else { return Ok(Some(PathBuf::from(selector))) };
+    match Store::new(config.store()?, &config.name, tool.now()).select(selector) {
+        Ok(stored) => Ok(Some(stored.path)),
+        Err(Error::NoMatch(why)) => {
+            tool.error(&why);
+            Ok(None)
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 fn examine(args: &Args, tool: &mut Tool, config: Option<&Config>, path: PathBuf, promised: Option<&Snapshot>) -> anyhow::Result<Verdict> {

@@ -1,0 +1,75 @@
+//! What is proposed and waits for a person, and which word of a person is about it.
+
+use eco::record::{Action, Decision, Operator, Stamp};
+use eco::tool::Tool;
+
+/// The proposals of a stream: the last one waits.
+#[derive(Default)]
+pub struct Proposals {
+    waiting: Option<Waiting>,
+    /// The last one that was carried out. Whoever decides stands before us in the pipe, does not see that, and may repeat it.
+    agreed: Option<Decision>,
+}
+
+struct Waiting {
+    decision: Decision,
+    said: Stamp,
+    /// It and its reminders: the person may have read any of them.
+    ids: Vec<String>,
+}
+
+fn is_same(one: &Decision, other: &Decision) -> bool {
+    (&one.incident, &one.scope) == (&other.incident, &other.scope)
+}
+
+impl Proposals {
+    /// Whether this reminds of something that was carried out.
+    pub fn is_done(&self, decision: &Decision) -> bool {
+        decision.reminder && self.agreed.as_ref().is_some_and(|agreed| is_same(agreed, decision))
+    }
+
+    /// A decision has come. A proposal waits from here on; anything else that is said of its incident (it is over, it is for people,
+    /// it is being rolled back) is the end of it.
+    pub fn hear(&mut self, stamp: &Stamp, decision: &Decision, agreed: bool) {
+        let known = self.waiting.as_mut().filter(|waiting| waiting.decision.incident == decision.incident);
+        match (decision.action, known) {
+            (Action::Propose, _) if agreed => (self.waiting, self.agreed) = (None, Some(decision.clone())),
+            (Action::Propose, Some(waiting)) if decision.reminder && is_same(&waiting.decision, decision) => waiting.ids.push(decision.id.clone()),
+            (Action::Propose, _) => {
+                self.waiting = Some(Waiting { decision: decision.clone(), said: stamp.clone(), ids: vec![decision.id.clone()] });
+            }
+            (_, Some(_)) => self.waiting = None,
+            (_, None) => {}
+        }
+    }
+
+    /// A person has spoken: the decision to be carried out, if this agrees to one. A word that is about nothing is told, for somebody
+    /// waits for what it does.
+    pub fn answer(&mut self, tool: &Tool, stamp: &Stamp, word: &Operator) -> Option<Decision> {
+        if word.verb != "approve" && word.verb != "reject" {
+            return None;
+        }
+        let said = format!("the {} of {}", word.verb, stamp.time);
+        let Some(Waiting { decision, said: proposed, ids }) = &self.waiting else {
+            tool.say(&format!("{said} changes nothing: no proposal is open"));
+            return None;
+        };
+        let named = word.decision.as_ref();
+        let why = if proposed.ecosystem.is_some() && stamp.ecosystem.is_some() && proposed.ecosystem != stamp.ecosystem {
+            "is about another ecosystem".to_owned()
+        } else if named.is_some_and(|id| !ids.contains(id)) {
+            format!("is about another decision than the one that is open, {}", decision.id)
+        } else if named.is_none() && stamp.time < proposed.time {
+            format!("is older than the proposal that is open: name that to agree, eco-ctl {} {}", word.verb, decision.id)
+        } else {
+            let decision = self.waiting.take()?.decision;
+            if word.verb == "reject" {
+                return None;
+            }
+            self.agreed = Some(decision.clone());
+            return Some(decision);
+        };
+        tool.say(&format!("{said} {why}"));
+        None
+    }
+}
