@@ -1,6 +1,7 @@
 //! The one test binary: every program, run for real.
 
 mod damage;
+mod decide_state;
 mod differential;
 mod fidelity;
 mod foreign_archives;

@@ -164,7 +164,32 @@ fn decide_with(args: &[&str], records: &[Value]) -> Vec<Value> {
     let mut alone = args.to_vec();
     alone.push("--only");
     assert_eq!(text(&run(&alone, &out).stdout).lines().collect::<Vec<_>>(), decisions, "on replay");
+    in_two_runs(args, &input, &out);
     decisions.into_iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The same, stopped and started again in three places: at the start, just before the last decision, and after it.
+fn in_two_runs(args: &[&str], input: &str, out: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let with = |state: &str, input: &str| text(&run(&[args, &["--state", state]].concat(), input).stdout);
+    let read = |state: &str| std::fs::read_to_string(state).unwrap();
+    let whole = file("whole");
+    assert_eq!(with(&whole, input), out, "with a state");
+    assert_eq!(with(&whole, input), input, "read again, nothing is counted twice");
+    let lines: Vec<&str> = input.split_inclusive('\n').collect();
+    let last = out
+        .lines()
+        .rev()
+        .skip_while(|line| !line.starts_with("{\"type\":\"decision\""))
+        .filter(|line| !line.starts_with("{\"type\":\"decision\""))
+        .count();
+    for cut in [1, last.saturating_sub(1), last] {
+        let (first, rest) = lines.split_at(cut.min(lines.len()));
+        let state = file(&format!("cut-{cut}"));
+        assert_eq!(with(&state, &first.concat()) + &with(&state, &rest.concat()), out, "cut after line {cut}");
+        assert_eq!(read(&state), read(&whole), "cut after line {cut}");
+    }
 }
 
 fn decide(records: &[Value]) -> Vec<Value> {
@@ -720,7 +745,7 @@ fn a_rule_that_is_on_its_way_at_the_end_is_named() {
     assert_eq!(
         said,
         "eco-decide: nothing is decided yet: rule errors-25 (error_rate > 0.25) was seen 2 of 3 times and has held for 1m of 2m; \
-         ask with --now, or keep the stream running\n"
+         ask with --now, keep the samples coming (eco-health --every), or go on from here next time (--state FILE)\n"
     );
 }
 
@@ -732,6 +757,13 @@ fn the_exit_status_tells_how_the_stream_ended() {
     assert_eq!(end(&[errors(0.05, "10:00", "10:12")]), Some(0));
     assert_eq!(end(&[errors(0.31, "10:00", "10:03"), well("10:04", "10:10")]), Some(0));
     assert_eq!(end(&[only("10:00", "10:05", json!({"up": null}))]), Some(3));
+    // Nothing known is no good news: an empty stream, a probe that could not run, a list of snapshots.
+    let alone = |records: &[Value]| run(&["--exit-status", "--only", "--now"], &lines(records)).status.code();
+    assert_eq!(alone(&[]), Some(3));
+    assert_eq!(alone(&only("10:00", "10:00", json!({"up": null, "error": "no route"}))), Some(3));
+    assert_eq!(alone(&point("10:00", "p1")), Some(3));
+    assert_eq!(alone(&well("10:00", "10:00")), Some(0));
+    assert_eq!(alone(&down("10:00", "10:00")), Some(1));
 }
 
 #[test]
@@ -761,6 +793,49 @@ fn a_policy_with_a_mistake_is_refused_with_file_and_line() {
     let missing = run(&["--check", "/nonexistent/p.toml"], "");
     assert_eq!(missing.status.code(), Some(2));
     assert_eq!(text(&missing.stderr), "eco-decide: cannot read /nonexistent/p.toml: no such file or directory\n");
+}
+
+#[test]
+fn a_policy_that_is_odd_but_usable_is_told_so_and_passes() {
+    let file = policy("[rollback]\ncooldown = \"5m\"\nlimit = 0\n");
+    let output = run(&["--check", name(&file)], "");
+    assert_eq!(output.status.code(), Some(0));
+    let said = text(&output.stderr);
+    let begin = format!("eco-decide: {}: ", name(&file));
+    assert!(said.lines().all(|line| line.starts_with(&begin)) && said.lines().count() == 2, "{said}");
+    assert!(said.contains("limit is 0: nothing is ever rolled back without a person"), "{said}");
+}
+
+#[test]
+fn two_policies_are_held_against_each_other_incident_by_incident() {
+    let old = policy("[rules.high]\nerrors = { when = \"error_rate > 0.25\", for = \"2m\" }\n");
+    let new = policy("[rules.medium]\nerrors = { when = \"error_rate > 0.25\", for = \"5m\", trigger = true }\n");
+    let history = after_two_good_hours(&[
+        errors(0.31, "10:00", "10:06"),
+        well("10:07", "12:00"),
+        change("12:00:30", "config:a"),
+        errors(0.5, "12:01", "12:08"),
+    ]);
+    let output = run(&["--diff", name(&old), "-p", name(&new)], &lines(&history));
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), ""));
+    let expected = "\
+2026-03-01 10:00  DIFFERENT
+  * old: 10:02 high propose full to p2   new: -
+  * old: -                               new: 10:05 medium investigate
+  * old: 10:12 high resolved             new: 10:12 medium resolved
+2026-03-01 12:01  DIFFERENT
+  * old: 12:03 high rollback config:a to p2   new: -
+  * old: -                                    new: 12:06 medium rollback config:a to p2
+245 records, 2 incidents: 2 different (0 only under the old policy, 0 only under the new one), 0 the same
+old: 3 decisions, 1 of them rollbacks without asking; new: 3 decisions, 1 of them rollbacks without asking
+";
+    assert_eq!(text(&output.stdout), expected);
+    let same = run(&["--diff", name(&old), "-p", name(&old)], &lines(&history));
+    assert_eq!(same.status.code(), Some(0));
+    assert!(text(&same.stdout).starts_with("2026-03-01 10:00  the same: 10:02 high propose full to p2, 10:12 high resolved\n"));
+    // One judge's records are never taken for the other's.
+    assert_eq!(run(&["--diff", name(&old), "--json"], "").status.code(), Some(2));
+    assert_eq!(run(&["--diff", "/nonexistent/p.toml"], "").status.code(), Some(2));
 }
 
 #[test]

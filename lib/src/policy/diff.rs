@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_differs_is_side_by_side_and_comes_first() {
-        let said = compared(FAST, SLOW, &[(10, 0.3), (10, 0.0), (4, 0.5), (10, 0.0)]);
+        let said = compared(FAST, SLOW, &[(10, 0.3), (80, 0.0), (4, 0.5), (10, 0.0)]);
         assert!(!said.is_same());
         let text = said.to_string();
         let expected = "2026-03-01 10:00  DIFFERENT\n  \
@@ -233,7 +233,7 @@ mod tests {
             * old: -                                 new: 10:05 medium investigate\n  \
             * old: 10:15 high resolved               new: 10:15 medium resolved\n";
         assert!(text.starts_with(expected), "{text}");
-        assert!(text.contains("34 records, 2 incidents: 2 different (1 only under the old policy, 0 only under the new one), 0 the same"), "{text}");
+        assert!(text.contains("104 records, 2 incidents: 2 different (1 only under the old policy, 0 only under the new one), 0 the same"), "{text}");
         assert!(text.ends_with("old: 4 decisions, 0 of them rollbacks without asking; new: 2 decisions, 0 of them rollbacks without asking\n"));
     }
 

@@ -112,6 +112,60 @@ fn of_incidents(seed: u64) -> Vec<(Timestamp, Decision)> {
 
 const STREAMS: u64 = 24;
 
+/// By what the line would be known again.
+fn mark((stamp, record): &(Stamp, Record)) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    crate::record::to_json(stamp, record).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn feed_all(judge: &mut Judge, records: &[(Stamp, Record)]) -> Vec<(Timestamp, Decision)> {
+    records.iter().flat_map(|record| judge.feed_once(&record.0, &record.1, mark(record)).decisions).collect()
+}
+
+fn recalled(judge: &Judge) -> Judge {
+    let (again, told) = Judge::recall(&judge.remember(), Policy::default(), Options::default()).unwrap();
+    assert_eq!(told, None);
+    again
+}
+
+#[test]
+fn a_judge_who_is_interrupted_after_every_record_decides_and_remembers_the_same() {
+    for seed in 0..STREAMS / 6 {
+        let mut records = made_up(seed);
+        // Writing and reading all of it every time takes long.
+        records.truncate(400);
+        let mut whole = Judge::new(Policy::default(), Options::default());
+        let expected = feed_all(&mut whole, &records);
+        assert_eq!(expected, decide(&records, Options::default()), "stream {seed}: a mark changes nothing");
+        let (mut judge, mut said) = (Judge::new(Policy::default(), Options::default()), Vec::new());
+        for record in &records {
+            judge = recalled(&judge);
+            said.extend(feed_all(&mut judge, std::slice::from_ref(record)));
+        }
+        assert_eq!(said, expected, "stream {seed}");
+        assert_eq!(String::from_utf8(judge.remember()), String::from_utf8(whole.remember()), "stream {seed}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_read_again_from_anywhere_is_not_counted_twice() {
+    for seed in 0..STREAMS / 2 {
+        let (records, mut dice) = (made_up(seed), Dice(seed));
+        let mut whole = Judge::new(Policy::default(), Options::default());
+        let expected = feed_all(&mut whole, &records);
+        let stop = dice.roll(records.len() as u64) as usize;
+        let back = dice.pick(&[0, stop / 2, stop.saturating_sub(2)]);
+        let mut judge = Judge::new(Policy::default(), Options::default());
+        let mut said = feed_all(&mut judge, &records[..stop]);
+        judge = recalled(&judge);
+        said.extend(feed_all(&mut judge, &records[back..]));
+        assert_eq!(said, expected, "stream {seed}, stopped at {stop}, read again from {back}");
+        assert_eq!(judge.remember(), whole.remember(), "stream {seed}");
+    }
+}
+
 #[test]
 fn a_healthy_stream_never_yields_a_decision() {
     for seed in 0..STREAMS {
@@ -189,6 +243,107 @@ fn a_decision_that_acts_says_on_what_and_why() {
             let needs_point = decision.scope.as_ref().is_some_and(Scope::needs_snapshot);
             let has_one = decision.snapshot.is_some() || decision.notes.contains(&"store".to_owned());
             assert_eq!(acts && needs_point, acts && has_one, "stream {seed}: {decision:?}");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_said_has_a_reason_with_a_value_and_a_threshold() {
+    for seed in 0..STREAMS {
+        for (_, decision) in decide(&made_up(seed), Options::default()) {
+            assert!(decision.reasons.iter().all(|reason| !reason.observed.is_null() && !reason.threshold.is_empty()), "stream {seed}: {decision:?}");
+            match decision.action {
+                // Silence is known by its note, and by when it began.
+                _ if decision.severity == Severity::Unknown => {
+                    assert!(decision.reasons.is_empty() && decision.onset.is_some(), "stream {seed}: {decision:?}");
+                    assert_eq!(decision.notes == ["no-data"], decision.action == Action::Investigate, "stream {seed}: {decision:?}");
+                }
+                Action::Resolved => assert!(decision.reasons.is_empty(), "stream {seed}: {decision:?}"),
+                // A restore may fail after everything has calmed down.
+                Action::Escalate => assert!(!decision.notes.is_empty(), "stream {seed}: {decision:?}"),
+                _ => assert!(!decision.reasons.is_empty(), "stream {seed}: {decision:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reminder_says_again_what_was_said_and_nothing_else() {
+    let mut reminders = 0;
+    for seed in 0..STREAMS {
+        let mut last: BTreeMap<String, Decision> = BTreeMap::new();
+        for (_, decision) in of_incidents(seed) {
+            if decision.reminder {
+                reminders += 1;
+                let before = &last[&decision.incident];
+                let same = Decision { id: before.id.clone(), reminder: before.reminder, overdue: before.overdue, ..decision.clone() };
+                assert_eq!(&same, before, "stream {seed}");
+            }
+            last.insert(decision.incident.clone(), decision);
+        }
+    }
+    assert!(reminders > 20, "{reminders}");
+}
+
+#[test]
+fn a_flood_of_names_is_bounded() {
+    let mut judge = Judge::new(Policy::default(), Options::default());
+    let mut feed = |second: i64, record: Record| judge.feed(&stamp(second), &record);
+    let name = |number: i64| format!("{number:0>200}");
+    let mut dice = Dice(1);
+    for number in 0..6000 {
+        feed(number, Change { id: Some(name(number)), target: format!("config:{}", name(number)), ..Change::default() }.into());
+        feed(number, Snapshot { id: name(number), covers: vec!["full".into()], ..Snapshot::default() }.into());
+        for signal in ["data_corruption", "user_complaint"] {
+            feed(number, Signal { signal: signal.into(), target: Some(format!("module:{}", name(number))), ..Signal::default() }.into());
+        }
+        feed(number, Restore { phase: "failed".into(), scope: "full".into(), snapshot: Some(name(number)), ..Restore::default() }.into());
+        feed(number, Restore { phase: "completed".into(), scope: format!("module:{}", name(number)), ..Restore::default() }.into());
+        let modules = (0..20).map(|module| (name(number * 20 + module), Reading::Known("failed".to_owned()))).collect();
+        feed(number, Health { modules, ..healthy(&mut dice) }.into());
+    }
+    let size = judge.remember().len();
+    // Two lists of 4096 changes and points with 400 bytes each, and as much again for the rest.
+    assert!(size < 12 << 20, "{size} bytes");
+    let huge = Change { target: "x".repeat(1 << 20), ..Change::default() };
+    let heard = judge.feed(&stamp(10_000), &huge.into());
+    assert_eq!(heard.warnings, ["the change has names of more than 16 KiB in all: it is not remembered"]);
+}
+
+#[test]
+fn there_is_room_for_a_thousand_ecosystems_and_the_next_is_refused_aloud() {
+    let mut judge = Judge::new(Policy::default(), Options::default());
+    let mut warnings = Vec::new();
+    let mut dice = Dice(1);
+    for number in 0..3000 {
+        let stamp = Stamp { ecosystem: Some(format!("shop-{number}")), ..stamp(number) };
+        warnings.extend(judge.feed(&stamp, &healthy(&mut dice).into()).warnings);
+    }
+    assert_eq!(warnings, ["the ecosystem 'shop-1024' is not judged: the 1024 before it are all that fit"]);
+    assert_eq!((judge.unjudged(), judge.courses.len()), (3000 - 1024, 1024));
+    let named = Stamp { ecosystem: Some("x".repeat(5000)), ..stamp(0) };
+    let mut judge = Judge::new(Policy::default(), Options::default());
+    assert!(judge.feed(&named, &healthy(&mut dice).into()).warnings[0].ends_with("a name of more than 1024 bytes"));
+}
+
+#[test]
+fn numbers_that_no_service_has_are_unknown_and_what_is_remembered_can_be_read_back() {
+    let mut judge = Judge::new(Policy::default(), Options::default());
+    let odd = [f64::MAX, 1e300, 1e15, 1e-300, 5e-324, -0.0, 0.1 + 0.2];
+    for second in 0..2000 {
+        let pick = |place: usize| Reading::Known(odd[(second as usize / 7 + place * 3) % odd.len()]);
+        let health = Health {
+            up: Reading::Known(true),
+            requests: pick(0),
+            response_ms: pick(1),
+            baseline_ms: pick(2),
+            error_rate: pick(3),
+            ..Health::default()
+        };
+        let heard = judge.feed(&stamp(second * 60), &health.into());
+        assert!(heard.decisions.iter().flat_map(|(_, decision)| &decision.reasons).all(|reason| !reason.observed.is_null()));
+        if second % 40 == 0 {
+            assert_eq!(recalled(&judge).remember(), judge.remember());
         }
     }
 }

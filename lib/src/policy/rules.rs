@@ -136,7 +136,9 @@ impl Comparison {
 
     /// Whether this cannot hold without the other one holding too.
     pub fn implies(&self, other: &Comparison) -> bool {
-        if self.metric != other.metric {
+        // A critical module that has failed is a module that has failed.
+        let narrower = self.metric == Metric::CriticalFailed && other.metric == Metric::ModulesFailed && matches!(self.op, Op::More | Op::AtLeast);
+        if self.metric != other.metric && !narrower {
             return false;
         }
         match (self.op, other.op) {
@@ -457,7 +459,6 @@ mod tests {
         signs.sort();
         let expected = [
             "cpu_usage > 0.80",
-            "critical_failed >= 1",
             "error_rate >= 0.05",
             "integration == false",
             "integrity == false",
