@@ -29,6 +29,9 @@ pub const FEWEST_REQUESTS: f64 = 20.0;
 /// What a probe gets on top of its timeout before it is given up: its own message is better than ours.
 const GIVE_UP_AFTER: Duration = Duration::from_millis(150);
 
+/// Probes get this long when the time for a last sample has nearly run out.
+const SHORTEST_ASKING: Duration = Duration::from_millis(100);
+
 /// `[[probe]]`: one question to the running service.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
@@ -175,12 +178,14 @@ pub fn watch(
     let mut history = History::default();
     let mut pause = Duration::from_millis(50);
     loop {
-        let left = limit.saturating_sub(began.elapsed()).max(Duration::from_millis(100));
+        let left = limit.saturating_sub(began.elapsed()).max(SHORTEST_ASKING);
         let health = sample(probes, service, now(), Some(left), usage && service.can_find(), &mut history);
-        if enough(&health, &history) || began.elapsed() + pause >= limit {
+        let rest = limit.saturating_sub(began.elapsed() + SHORTEST_ASKING);
+        if enough(&health, &history) || rest.is_zero() {
             return health;
         }
-        thread::sleep(pause);
+        // The last sample is taken at the end, not up to a pause before it: the service may come up in the last second.
+        thread::sleep(pause.min(rest));
         pause = (pause * 3 / 2).min(Duration::from_secs(1));
     }
 }
