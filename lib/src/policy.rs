@@ -6,6 +6,7 @@
 //! count where it cannot.
 
 mod blame;
+mod bounds;
 mod check;
 mod course;
 mod events;
@@ -19,6 +20,7 @@ mod proof;
 mod rules;
 mod table;
 
+pub use bounds::Bounds;
 pub use check::check;
 pub use rules::{BUILT_IN, Policy};
 
