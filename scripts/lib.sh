@@ -16,6 +16,7 @@ declare -A needs=(
     [shop]='python3=python3'
     [test]='bsdtar=libarchive-tools getfattr=attr go=golang-go man=man-db mandoc=mandoc ps=procps setfacl=acl setpriv=util-linux
         bindfs=bindfs mkfs.ext4=e2fsprogs mount=mount shellcheck=shellcheck strace=strace time=time xfs_io=xfsprogs
+        /usr/lib/python3/dist-packages/prometheus_client=python3-prometheus-client
         /usr/share/gocode/src/github.com/containerd/stargz-snapshotter=golang-github-containerd-stargz-snapshotter-dev'
 )
 

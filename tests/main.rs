@@ -1,5 +1,6 @@
 //! The one test binary: every program, run for real.
 
+mod automatic;
 mod damage;
 mod decide_state;
 mod differential;

@@ -1,5 +1,6 @@
 //! eco-health with real services: what it says about one that runs, one that does not, and one that nobody can ask.
 
+use crate::harness::not_shown;
 use crate::reference_readers::is_root;
 use crate::tool_ctl::{Ran, World, is_alive, until};
 use serde_json::{Value, json};
@@ -487,4 +488,207 @@ fn the_configuration_of_every_kind_is_explained() {
     assert!(!said.stdout.contains("s3cret"), "{}", said.stdout);
     world.file("token", "x");
     assert_eq!(ask(&world, &["--check-config"]).code, 0);
+}
+
+/// With one probe that says what `answer` holds.
+fn with_answer(answer: &str) -> World {
+    let world = with_probes("[[probe]]\nkind = \"command\"\ncommand = [\"cat\", \"answer\"]\n");
+    world.file("answer", answer);
+    world
+}
+
+#[test]
+fn a_monitoring_system_gets_a_line_and_one_of_four_codes_whatever_happens() {
+    let world = with_answer(r#"{"up":true,"error_rate":0.01,"requests":100}"#);
+    let plugin = |args: &[&str]| {
+        let ran = ask(&world, &[&["--plugin"], args].concat());
+        assert!(ran.stdout.starts_with("ECO ") && ran.stdout.lines().next().unwrap().matches('|').count() <= 1, "{}", ran.stdout);
+        (ran.code, ran.stdout)
+    };
+    let (code, text) = plugin(&[]);
+    assert!(code == 0 && text.starts_with("ECO OK - shop is healthy: up, 1.0 % errors | up=1;;1:;0;1 errors=1%;5;25;0;100 "), "{text}");
+    assert!(text.contains(" 'probe command cat answer'=0"), "{text}");
+    world.file("answer", r#"{"up":true,"error_rate":0.11,"requests":100}"#);
+    assert_eq!(plugin(&[]).0, 1);
+    world.file("answer", r#"{"up":false}"#);
+    let (code, text) = plugin(&[]);
+    assert!(code == 2 && text.starts_with("ECO CRITICAL - shop: it is not up"), "{text}");
+    fs::remove_file(world.root().join("answer")).unwrap();
+    assert_eq!(plugin(&[]).0, 2, "its command fails");
+    world.file("eco.toml", "[[probe]]\nkind = \"command\"\ncommand = [\"bin/none\"]\n");
+    let (code, text) = plugin(&[]);
+    assert!(code == 3 && text.contains("ECO UNKNOWN - ") && text.contains("no such program"), "{text}");
+
+    // 2 for wrong words would be an alarm about a service that nobody has asked.
+    world.file("eco.toml", "[contrl]\n");
+    let (code, text) = plugin(&[]);
+    assert!(code == 3 && text.starts_with("ECO UNKNOWN - ") && text.contains("eco.toml:1: unknown field `contrl`"), "{text}");
+    assert_eq!(plugin(&["--every", "1s"]).0, 3);
+    assert_eq!(plugin(&["--nonsense"]), (3, "ECO UNKNOWN - unexpected argument '--nonsense' found\n".to_owned()));
+    let module = "[module.pay]\nroots = [\"pay\"]\ncritical = true\n[[probe]]\nkind = \"command\"\ncommand = [\"cat\", \"answer\"]\n";
+    world.file("eco.toml", module);
+    world.file("answer", r#"{"up":true,"modules":{"pay":"failed","b":"ok"}}"#);
+    assert_eq!(plugin(&[]).0, 2, "a critical module of eco.toml");
+}
+
+#[test]
+fn metrics_go_to_stdout_or_into_a_file_beside_the_records() {
+    let answer = r#"{"up":true,"error_rate":0.01,"requests":100,"modules":{"a \"b\"\n\\ größe":"ok"}}"#;
+    let world = with_answer(answer);
+    let text = ask(&world, &["--openmetrics"]);
+    assert_eq!(text.code, 0, "{}", text.stderr);
+    assert!(text.stdout.contains("eco_up{ecosystem=\"shop\"} 1\n") && text.stdout.ends_with("# EOF\n"), "{}", text.stdout);
+    let hostile = r#"eco_module_state{ecosystem="shop",module="a \"b\"\n\\ größe",state="ok"} 1"#;
+    assert!(text.stdout.lines().any(|line| line == hostile), "{}", text.stdout);
+
+    let file = world.root().join("shop.prom");
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&file).unwrap());
+    ask(&world, &["--openmetrics", "shop.prom"]).exits(0);
+    let (first, before) = (fs::read_to_string(&file).unwrap(), inode());
+    let ran = ask(&world, &["--every", "50ms", "--count", "3", "--openmetrics", "shop.prom"]);
+    assert_eq!((ran.code, ran.records().len()), (0, 3), "the records go on beside it: {}", ran.stderr);
+    let last = fs::read_to_string(&file).unwrap();
+    assert!(first != last && inode() != before && last.ends_with("# EOF\n"), "renewed as a whole");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644, "the collector is somebody else");
+    let names = fs::read_dir(world.root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(!names.into_iter().any(|name| name.contains(".tmp")), "nothing is left beside it");
+
+    let ran = ask(&world, &["--every", "50ms", "--count", "4", "--openmetrics", "none/shop.prom"]);
+    assert_eq!((ran.code, ran.records().len()), (3, 4), "samples go on");
+    assert_eq!(ran.stderr.lines().count(), 1, "said once: {}", ran.stderr);
+    assert!(ran.stderr.contains("none/.shop.prom") && ran.stderr.contains("the metrics in it grow old"), "{}", ran.stderr);
+    world.file("answer", r#"{"up":false}"#);
+    assert_eq!(ask(&world, &["--openmetrics"]).code, 1);
+    for args in [&["--openmetrics", "--every", "1s"][..], &["--openmetrics", "--json"], &["--openmetrics", "x", "--plugin", "-q"]] {
+        let ran = ask(&world, args);
+        assert!(ran.code == 2 || ran.stdout.starts_with("ECO UNKNOWN"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn the_parsers_of_the_prometheus_project_read_the_same_from_the_metrics() {
+    const READ: &str = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+text = sys.stdin.read()
+read = lambda parse: sorted((s.name, sorted(s.labels.items()), s.value) for family in parse(text) for s in family.samples)
+assert read(openmetrics) == read(prometheus)
+print([dict(labels)['module'] for name, labels, value in read(openmetrics) if name == 'eco_module_state'][0])
+";
+    let name = "a \"b\" {c=\"d\"} \n \\n größe \r '";
+    let world = with_answer(&json!({"up": true, "error_rate": 1e-7, "requests": 1e12, "modules": {name: "ok"}}).to_string());
+    let text = ask(&world, &["--openmetrics"]).stdout;
+    let knows = |python: &&str| {
+        let asked = Command::new(python).args(["-c", "import prometheus_client.openmetrics.parser"]).stderr(Stdio::null()).status();
+        asked.is_ok_and(|status| status.success())
+    };
+    // The system's own has what the system's packages bring, whichever comes first in PATH.
+    let Some(python) = ["/usr/bin/python3", "python3"].into_iter().find(knows) else {
+        return not_shown("the parsers of the Prometheus project take the metrics", "no python3 has prometheus_client");
+    };
+    let mut child = Command::new(python).args(["-c", READ]).env("PYTHONUTF8", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success());
+    assert_eq!(String::from_utf8_lossy(&done.stdout), format!("{name}\n"));
+}
+
+/// What a command writes to a terminal of this size. `None` where no terminal can be had.
+fn at_terminal(world: &World, columns: u32, rows: u32, env: &str, words: &str) -> Option<String> {
+    let line = format!("stty cols {columns} rows {rows} -onlcr; exec env TERM=xterm {env} {HEALTH} {words}");
+    let mut command = world.command("script", &["-qec", &line, "/dev/null"]);
+    let done = command.env("SHELL", "/bin/sh").stdin(Stdio::null()).output();
+    let Ok(done) = done else {
+        not_shown(words, "there is no script(1), which makes terminals");
+        return None;
+    };
+    Some(String::from_utf8(done.stdout).unwrap())
+}
+
+/// The screen after all of this was written to it, by what ours and every terminal agree on.
+fn screen(written: &str) -> Vec<String> {
+    let (mut lines, mut row, mut column) = (vec![Vec::new()], 0_usize, 0_usize);
+    let mut letters = written.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\r' => column = 0,
+            '\n' => {
+                (row, column) = (row + 1, 0);
+                if row == lines.len() {
+                    lines.push(Vec::new());
+                }
+            }
+            '\x1b' => {
+                assert_eq!(letters.next(), Some('['));
+                let mut number = String::new();
+                let what = loop {
+                    match letters.next().unwrap() {
+                        part @ ('0'..='9' | ';') => number.push(part),
+                        what => break what,
+                    }
+                };
+                match what {
+                    'A' => row = row.saturating_sub(number.parse().unwrap()),
+                    'J' => {
+                        lines.truncate(row + 1);
+                        lines[row].truncate(column);
+                    }
+                    'm' => {}
+                    other => panic!("what is {other}? {written:?}"),
+                }
+            }
+            letter => {
+                let line = &mut lines[row];
+                line.resize(line.len().max(column + 1), ' ');
+                line[column] = letter;
+                column += 1;
+            }
+        }
+    }
+    lines.into_iter().map(|line| line.into_iter().collect()).collect()
+}
+
+#[test]
+fn at_a_terminal_a_series_is_one_table_that_is_rewritten_where_it_stands() {
+    let world = with_answer(r#"{"up":true,"error_rate":0.01,"requests":100,"response_ms":20,"modules":{"a\u001b[2J":"failed"}}"#);
+    let series = "--every 100ms --count 6";
+    let Some(written) = at_terminal(&world, 60, 20, "NO_COLOR=1", series) else { return };
+    let last = screen(&written);
+    assert!(last[0].starts_with("shop  UP  since ") && last[1].starts_with("health     not healthy: module a\\u{1b}[2J failed"), "{last:#?}");
+    assert!(last.iter().any(|line| line.starts_with("response       20 ms  ██████  top 20 ms")), "{last:#?}");
+    assert!(last.iter().any(|line| line.contains("6 so far, every 100ms")) && last.len() == 10 && last[9].is_empty(), "{last:#?}");
+    assert!(last.iter().all(|line| line.chars().count() < 60), "{last:#?}");
+    assert!(written.contains("\x1b[9A\r") || written.contains("\r\x1b[9A\x1b[J"), "{written:?}");
+    assert!(!written.contains("\x1b[1m") && !written.contains("eco-health:"), "no colour, and stderr does not say it a second time: {written:?}");
+    assert!(at_terminal(&world, 60, 20, "", series).unwrap().contains("\x1b[31m"), "with colour");
+    assert_eq!(screen(&at_terminal(&world, 30, 4, "NO_COLOR=1", series).unwrap()).len(), 4, "no more than the terminal has");
+
+    let json = at_terminal(&world, 60, 20, "", &format!("{series} --json")).unwrap();
+    assert!(json.starts_with("{\"type\":\"health\"") && !json.contains('\x1b'), "{json}");
+    let dumb = at_terminal(&world, 60, 20, "TERM=dumb NO_COLOR=1", series).unwrap();
+    assert!(dumb.starts_with("TIME (UTC)") && !dumb.contains('\x1b'), "a terminal that cannot move its cursor gets rows: {dumb:?}");
+    let piped = ask(&world, &["--every", "50ms", "--count", "3", "--human"]);
+    assert!(piped.stdout.starts_with("TIME (UTC)") && !piped.stdout.contains('\x1b') && piped.stdout.lines().count() == 4, "{}", piped.stdout);
+}
+
+#[test]
+fn who_waits_at_a_terminal_is_told_for_what_and_in_the_end_why_not() {
+    let world = with_probes("[[probe]]\nkind = \"file\"\npath = \"ready\"\n");
+    if let Some(written) = at_terminal(&world, 100, 20, "NO_COLOR=1", "--wait ok --timeout 1500ms") {
+        assert!(written.contains("waiting at most 1500ms until shop is healthy; now: it is not up: file ready: "), "{written:?}");
+        assert!(written.contains("eco-health: waited 1s: not healthy: it is not up: file ready: "), "{written:?}");
+    }
+    let began = Instant::now();
+    let ran = ask(&world, &["--wait", "ok", "--timeout", "1500ms"]);
+    assert!(ran.code == 1 && ran.stderr.starts_with("eco-health: waited 1s: not healthy: it is not up: file ready"), "{}", ran.stderr);
+    assert!((1350..2200).contains(&began.elapsed().as_millis()), "to the end, and no longer: {:?}", began.elapsed());
+    assert_eq!(ran.stderr.lines().count(), 1, "in a pipe nothing on the way: {}", ran.stderr);
+    world.file("eco.toml", "[[probe]]\nkind = \"command\"\ncommand = [\"bin/none\"]\n");
+    let ran = ask(&world, &["--wait", "ok", "--timeout", "200ms"]);
+    assert!(
+        ran.code == 3 && ran.stderr.contains("ms: cannot tell whether it is healthy: command bin/none: cannot run bin/none: no such program"),
+        "{}",
+        ran.stderr
+    );
 }

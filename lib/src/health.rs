@@ -36,6 +36,9 @@ pub const FEWEST_REQUESTS: f64 = 20.0;
 /// What a probe gets on top of its timeout before it is given up: its own message is better than ours.
 const GIVE_UP_AFTER: Duration = Duration::from_millis(150);
 
+/// Probes get this long when the time for a last sample has nearly run out.
+const SHORTEST_ASKING: Duration = Duration::from_millis(100);
+
 /// What is known about the service being up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Up {
@@ -134,12 +137,14 @@ pub fn watch(
     let mut history = History::from_now();
     let mut pause = Duration::from_millis(50);
     loop {
-        let left = limit.saturating_sub(began.elapsed()).max(Duration::from_millis(100));
+        let left = limit.saturating_sub(began.elapsed()).max(SHORTEST_ASKING);
         let health = sample(&probes, service, now(), Some(left), measured, &mut history);
-        if enough(&health, &history) || began.elapsed() + pause >= limit {
+        let rest = limit.saturating_sub(began.elapsed() + SHORTEST_ASKING);
+        if enough(&health, &history) || rest.is_zero() {
             return health;
         }
-        thread::sleep(pause);
+        // The last sample is taken at the end, not up to a pause before it: the service may come up in the last second.
+        thread::sleep(pause.min(rest));
         pause = (pause * 3 / 2).min(Duration::from_secs(1));
     }
 }

@@ -30,6 +30,7 @@
 //! **edge**: people and pipes
 //! - [`config`]: `eco.toml` -> the types that the modules above own
 //! - [`report`]: records -> the incident report
+//! - [`monitor`]: a sample of health as monitoring systems read it
 //! - [`tool`]: what every main shares: words, pipe, clock, exit, one-line errors
 
 pub mod error;
@@ -55,5 +56,6 @@ pub mod restore;
 pub mod service;
 
 pub mod config;
+pub mod monitor;
 pub mod report;
 pub mod tool;

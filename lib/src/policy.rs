@@ -6,6 +6,7 @@
 //! count where it cannot.
 
 mod blame;
+mod bounds;
 mod check;
 mod course;
 mod diff;
@@ -22,6 +23,7 @@ mod recent;
 mod rules;
 mod table;
 
+pub use bounds::Bounds;
 pub use check::check;
 pub use diff::Diff;
 pub use rules::{BUILT_IN, Policy};

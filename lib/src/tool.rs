@@ -4,14 +4,18 @@
 mod ear;
 mod human;
 mod keep;
+mod live;
 mod pipe;
 
 pub use keep::{Kept, mark};
+pub use live::Live;
 
 use crate::config::{self, Config, Overrides};
 use crate::error::{Error, Exit, Named, Result};
+use crate::monitor;
 use crate::record::{Line, Record, Stamp};
-use crate::time::Timestamp;
+use crate::report::words;
+use crate::time::{Span, Timestamp};
 use clap::{Args, Parser};
 use pipe::{Input, Output};
 use std::io::{self, IsTerminal};
@@ -53,6 +57,9 @@ pub struct Common {
 
 /// A program's command line.
 pub trait Words: Parser {
+    /// The flag under which this program answers a monitoring system, which wants to hear even that the words were wrong as an answer.
+    const PLUGIN: Option<&'static str> = None;
+
     /// The shared flags in it.
     fn common(&self) -> &Common;
 }
@@ -79,7 +86,10 @@ pub fn run<W: Words, T: Into<Exit>, E>(work: impl FnOnce(W, &mut Tool) -> std::r
 where
     E: AsRef<dyn std::error::Error + Send + Sync + 'static>,
 {
-    let words = W::parse();
+    let words = match W::try_parse() {
+        Ok(words) => words,
+        Err(wrong) => return refuse(&wrong, W::PLUGIN),
+    };
     let name = W::command().get_name().to_owned().leak();
     let common = words.common().clone();
     let human = common.human || (!common.json && io::stdout().is_terminal());
@@ -118,6 +128,20 @@ where
         exit = exit.and(Exit::Unfinished);
     }
     ExitCode::from(tool.worst.and(exit) as u8)
+}
+
+/// Says what is wrong with the words, or what was asked about them. To a monitoring system 2 would be an alarm about the service.
+fn refuse(wrong: &clap::Error, plugin: Option<&str>) -> ExitCode {
+    use io::Write;
+    if wrong.use_stderr() && plugin.is_some_and(|flag| std::env::args_os().any(|word| word == flag)) {
+        let text = wrong.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        // Nowhere else to say it.
+        let _ = io::stdout().write_all(monitor::unknown(first.strip_prefix("error: ").unwrap_or(first)).as_bytes());
+        return ExitCode::from(Exit::Unfinished as u8);
+    }
+    let _ = wrong.print();
+    ExitCode::from(wrong.exit_code() as u8)
 }
 
 /// The exit code and the line for what stopped the work. A reader that has left a listing is no error.
@@ -467,8 +491,8 @@ impl Tool {
     pub fn error(&self, sentence: &str) {
         use io::Write;
         let line: String = sentence.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
-        // Nowhere to complain when stderr is closed.
-        let _ = writeln!(io::stderr(), "{}: {line}", self.name);
+        // In one piece: the programs of a pipe share one stderr. Nowhere to complain when it is closed.
+        let _ = io::stderr().write_all(format!("{}: {line}\n", self.name).as_bytes());
     }
 
     /// A private folder for temporary files, gone when the value is.
@@ -487,11 +511,31 @@ impl Tool {
         tempfile::Builder::new().prefix("eco-").tempdir_in(folder).named("create a folder in", folder)
     }
 
+    /// Lines that show a series of samples where they stand, taken every so often; `None` unless stdout is a terminal that shows tables
+    /// and can move its cursor.
+    pub fn live(&self, every: Span) -> Option<Live> {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let name = self.ecosystem.clone().unwrap_or_else(|| "the service".into());
+        (self.is_human() && io::stdout().is_terminal() && !dumb).then(|| Live::new(name, every, is_coloured()))
+    }
+
+    /// A line on stderr about what is waited for; silent unless stderr is a terminal.
+    pub fn waiting(&self) -> Waiting {
+        let bar = indicatif::ProgressBar::with_draw_target(None, self.target());
+        let style = indicatif::ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
+        bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Waiting { bar }
+    }
+
+    fn target(&self) -> indicatif::ProgressDrawTarget {
+        let hidden = self.common.no_progress || self.common.quiet || !io::stderr().is_terminal();
+        if hidden { indicatif::ProgressDrawTarget::hidden() } else { indicatif::ProgressDrawTarget::stderr() }
+    }
+
     /// A running count of bytes on stderr, for work that takes long enough to be wondered about; silent unless stderr is a terminal.
     pub fn progress(&self, what: &'static str) -> Progress {
-        let hidden = self.common.no_progress || self.common.quiet || !io::stderr().is_terminal();
-        let target = if hidden { indicatif::ProgressDrawTarget::hidden() } else { indicatif::ProgressDrawTarget::stderr() };
-        let bar = indicatif::ProgressBar::with_draw_target(None, target);
+        let bar = indicatif::ProgressBar::with_draw_target(None, self.target());
         let style = indicatif::ProgressStyle::with_template("{spinner} {msg} {bytes}, {bytes_per_sec}");
         bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()));
         bar.set_message(what);
@@ -514,6 +558,24 @@ impl Tool {
         let mut answer = String::new();
         io::BufReader::new(terminal).read_line(&mut answer).named("read", tty)?;
         Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
+    }
+}
+
+/// What is waited for, on one line that goes when the value does.
+pub struct Waiting {
+    bar: indicatif::ProgressBar,
+}
+
+impl Waiting {
+    /// Says what stands in the way now.
+    pub fn on(&self, what: &str) {
+        self.bar.set_message(words::visible(what));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 
@@ -567,10 +629,12 @@ fn now() -> Timestamp {
 
 /// Tables for people: with colour at a terminal unless `NO_COLOR` is set, as wide as the terminal is.
 fn table() -> human::Table {
-    let terminal = io::stdout().is_terminal();
-    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let width = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
-    human::Table::new(colour, width, now())
+    human::Table::new(is_coloured(), width, now())
+}
+
+fn is_coloured() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn host_name() -> Option<String> {

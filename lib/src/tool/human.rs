@@ -10,12 +10,12 @@ use crate::time::{Timestamp, seconds_between};
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
-const PLAIN: Style = Style::new();
-const HEAD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const DOUBT: Style = AnsiColor::Yellow.on_default();
+pub(super) const PLAIN: Style = Style::new();
+pub(super) const HEAD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const DOUBT: Style = AnsiColor::Yellow.on_default();
 
 /// Notes and paths are never cut shorter than this, however narrow the terminal.
 const LEAST_FREE_TEXT: usize = 24;

@@ -4,6 +4,7 @@ use clap::{Parser, ValueEnum};
 use eco::error::{Error, Result};
 use eco::time::Span;
 use eco::tool::{Common, Words};
+use std::path::{Path, PathBuf};
 
 /// Ask the running service how it is
 ///
@@ -32,8 +33,14 @@ pub struct Args {
     /// Give up waiting after this time
     #[arg(long, value_name = "DURATION", requires = "wait")]
     pub timeout: Option<Span>,
+    /// Answer as a monitoring plugin: one line with numbers, and 0, 1, 2 or 3
+    #[arg(long, conflicts_with_all = ["every", "wait", "stdin", "json", "human", "openmetrics"])]
+    pub plugin: bool,
+    /// Write metrics: into FILE, beside the records, or to stdout instead of them
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", conflicts_with = "wait")]
+    pub openmetrics: Option<PathBuf>,
     /// Say what each section of eco.toml resolves to, and ask nothing
-    #[arg(long, conflicts_with_all = ["every", "wait", "stdin"])]
+    #[arg(long, conflicts_with_all = ["every", "wait", "stdin", "plugin", "openmetrics"])]
     pub check_config: bool,
     #[command(flatten)]
     pub common: Common,
@@ -55,11 +62,26 @@ impl Args {
         if self.every.is_some_and(|every| every.0.is_zero()) {
             return Err(Error::Usage("--every 0s would never rest: give it a duration such as 60s".into()));
         }
+        if self.metrics_to_stdout() {
+            if self.every.is_some() {
+                return Err(Error::Usage("--openmetrics to stdout is one text: with --every name a FILE that is renewed".into()));
+            }
+            if self.stdin.is_some() || self.common.json || self.common.human {
+                return Err(Error::Usage("--openmetrics to stdout leaves no room for records: name a FILE".into()));
+            }
+        }
         Ok(())
+    }
+
+    /// Whether metrics take the place of records.
+    pub fn metrics_to_stdout(&self) -> bool {
+        self.openmetrics.as_deref() == Some(Path::new("-"))
     }
 }
 
 impl Words for Args {
+    const PLUGIN: Option<&'static str> = Some("--plugin");
+
     fn common(&self) -> &Common {
         &self.common
     }
