@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Samples that are remembered: more than any terminal is wide.
+/// Samples that are remembered: as many as there is room for on a wide screen.
 const REMEMBERED: usize = 240;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Names of lines, and their values, are this wide.
