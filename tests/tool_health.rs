@@ -677,14 +677,14 @@ fn at_a_terminal_a_series_is_one_table_that_is_rewritten_where_it_stands() {
 #[test]
 fn who_waits_at_a_terminal_is_told_for_what_and_in_the_end_why_not() {
     let world = with_probes("[[probe]]\nkind = \"file\"\npath = \"ready\"\n");
-    if let Some(written) = at_terminal(&world, 100, 20, "NO_COLOR=1", "--wait ok --timeout 1500ms") {
-        assert!(written.contains("waiting at most 1500ms until shop is healthy; now: it is not up: file ready: "), "{written:?}");
+    if let Some(written) = at_terminal(&world, 100, 20, "NO_COLOR=1", "--wait ok --timeout 1200ms") {
+        assert!(written.contains("waiting at most 1200ms until shop is healthy; now: it is not up: file ready: "), "{written:?}");
         assert!(written.contains("eco-health: waited 1s: not healthy: it is not up: file ready: "), "{written:?}");
     }
     let began = Instant::now();
-    let ran = ask(&world, &["--wait", "ok", "--timeout", "1500ms"]);
+    let ran = ask(&world, &["--wait", "ok", "--timeout", "1200ms"]);
     assert!(ran.code == 1 && ran.stderr.starts_with("eco-health: waited 1s: not healthy: it is not up: file ready"), "{}", ran.stderr);
-    assert!((1350..2200).contains(&began.elapsed().as_millis()), "to the end, and no longer: {:?}", began.elapsed());
+    assert!((1050..1900).contains(&began.elapsed().as_millis()), "to the end, and no longer: {:?}", began.elapsed());
     assert_eq!(ran.stderr.lines().count(), 1, "in a pipe nothing on the way: {}", ran.stderr);
     world.file("eco.toml", "[[probe]]\nkind = \"command\"\ncommand = [\"bin/none\"]\n");
     let ran = ask(&world, &["--wait", "ok", "--timeout", "200ms"]);
