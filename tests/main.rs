@@ -1,5 +1,6 @@
 //! The one test binary: every program, run for real.
 
+mod breakages;
 mod damage;
 mod differential;
 mod fidelity;
