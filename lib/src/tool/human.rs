@@ -213,6 +213,7 @@ fn change(time: Cell, body: &Change) -> Row {
     if body.reversible == Some(false) {
         notes.push("not reversible".to_owned());
     }
+    notes.extend(body.paths.map(|paths| count(paths, "path")));
     notes.extend(body.by.as_deref().map(|by| format!("by {}", visible(by))));
     Row {
         columns: &[("TIME (UTC)", 19), ("CHANGE", 10), ("TARGET", 20), ("WHAT", 0)],
