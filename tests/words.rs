@@ -320,8 +320,9 @@ fn an_approval_is_about_what_is_open_when_it_comes() {
         let named = word("10:05:00", "approve", json!({"decision": id}));
         assert_eq!(plans(&[propose.clone(), again.clone(), named]).0, ["i1-1 config"]);
     }
-    let agreed: Vec<Value> = run(&["--approve"], &[propose.clone(), again]).all("plan");
+    let agreed: Vec<Value> = run(&["--approve"], &[propose.clone(), again.clone()]).all("plan");
     assert_eq!(agreed.len(), 1, "a reminder of what was done is not done again");
+    assert_eq!(plans(&[propose.clone(), approve.clone(), again, approve.clone()]).0, ["i1-1 config"]);
     // Somebody else's shop.
     let (mine, theirs) = (json!({"ecosystem": "shop"}), word("10:05:00", "approve", json!({"ecosystem": "other"})));
     let propose = decision("i1-1", "10:00:00", "propose", mine);
