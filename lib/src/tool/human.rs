@@ -216,7 +216,7 @@ fn change(time: Cell, body: &Change) -> Row {
     notes.extend(body.paths.map(|paths| count(paths, "path")));
     notes.extend(body.by.as_deref().map(|by| format!("by {}", visible(by))));
     Row {
-        columns: &[("TIME (UTC)", 19), ("CHANGE", 10), ("TARGET", 20), ("WHAT", 0)],
+        columns: &[("TIME (UTC)", 19), ("CHANGE", 20), ("TARGET", 20), ("WHAT", 0)],
         cells: vec![time, cell(or_dash(body.id.as_deref())), cell(visible(&body.target)), free(notes.join(", "), PLAIN)],
         below: Vec::new(),
     }
