@@ -80,6 +80,9 @@ impl Kept {
         if head.version > VERSION {
             return Err(self.refuse(&format!("a newer version wrote it (format {}, and this program knows {VERSION})", head.version)));
         }
+        if head.version < VERSION {
+            return Err(self.refuse("it is damaged: there never was such a version"));
+        }
         let memory = rest.strip_prefix(b"\n").and_then(|rest| rest.strip_suffix(b"\n")).unwrap_or_default();
         if digest::of(memory).to_string() != head.sha256 {
             return Err(self.refuse("it is damaged: its content is not what was written"));
@@ -203,6 +206,22 @@ mod tests {
             let said = refused(&path, content.as_bytes());
             assert!(said.contains(why) && said.contains("move it away"), "{content}: {said}");
         }
+    }
+
+    #[test]
+    fn no_byte_of_it_can_change_unnoticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (mut kept, _) = open(&path).unwrap();
+        kept.write(b"{\"clock\":17}");
+        let good = std::fs::read(&path).unwrap();
+        assert!(kept.unwrap(good.clone()).is_ok());
+        for (place, bit) in (0..good.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+            let mut bad = good.clone();
+            bad[place] ^= 1 << bit;
+            assert!(kept.unwrap(bad.clone()).is_err(), "{}", bad.escape_ascii());
+        }
+        (0..good.len()).for_each(|length| assert!(kept.unwrap(good[..length].to_vec()).is_err(), "{length}"));
     }
 
     #[test]
