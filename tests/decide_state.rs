@@ -104,9 +104,12 @@ fn a_file_that_cannot_be_gone_on_from_is_named_and_left_alone() {
         fs::write(state(&world), &content).unwrap();
         let ran = decide(&world, &["--state", "../state"], &health(300, 0.0)).exits(2);
         let expected = format!("eco-decide: cannot go on from {}: {why}", state(&world).display());
-        assert!(ran.stderr.starts_with(&expected) && ran.stderr.contains("move it away, and replay the saved stream"), "{ran}");
+        assert!(ran.stderr.starts_with(&expected) && ran.stderr.contains("move this one away, and replay the saved stream"), "{ran}");
         assert_eq!((ran.stdout.as_str(), fs::read_to_string(state(&world)).unwrap()), ("", content));
     }
+    world.write("notes.txt", "remember the milk\n");
+    decide(&world, &["--state", "notes.txt"], "").exits(2).says("it is no state");
+    assert!(!world.path("notes.txt.lock").exists(), "nothing is left beside what is not ours");
     for (path, why) in [("..", "is not a file"), ("../missing/state", "no such file or directory"), ("/dev/null", "is not a file")] {
         decide(&world, &["--state", path], "").exits(2).says(why);
     }
