@@ -84,6 +84,11 @@ fn a_stream_that_is_cut_after_any_line_goes_on_as_if_it_were_whole() {
     // All of it again, and its end again.
     let again = only(&world, &lines.concat()).says("165 records were taken in by an earlier run, and were not counted again");
     assert_eq!(again.stdout, "");
+    assert!(
+        again.stderr.starts_with("eco-decide: line 2: it is older than what is remembered, which ends at 2026-03-01T02:43:00Z: passed over"),
+        "{again}"
+    );
+    assert_eq!(again.stderr.lines().count(), 2, "{again}");
     assert_eq!(only(&world, &lines[lines.len() - 3..].concat()).stdout, "");
     assert_eq!(fs::read(state(&world)).unwrap(), remembered);
     // Nothing is known of what is only passed on.
