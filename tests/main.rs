@@ -14,6 +14,7 @@ mod hooks;
 mod kill;
 mod mounts;
 mod notify;
+mod old_names;
 mod page_records;
 mod plans;
 mod power;
