@@ -5,6 +5,7 @@ mod breakages;
 mod damage;
 mod decide_state;
 mod differential;
+mod documents;
 mod fidelity;
 mod foreign_archives;
 mod generations;

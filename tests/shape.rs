@@ -280,6 +280,10 @@ fn commands_in_readme_and_pages_name_programs_and_flags_that_exist() {
     texts.push((here("README.md"), README.to_owned()));
     texts.push((here("examples/shop/README.md"), fs::read_to_string(here("examples/shop/README.md")).unwrap()));
     texts.push((here("scripts/demo"), fs::read_to_string(here("scripts/demo")).unwrap()));
+    texts.extend(files("scripts/compat", ".sh"));
+    for page in ["docs/from-the-old-procedures.md", "docs/fleet.md"] {
+        texts.push((here(page), fs::read_to_string(here(page)).unwrap()));
+    }
     let mut checked = 0;
     for (path, text) in &texts {
         for (name, given) in commands(text) {
