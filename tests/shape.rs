@@ -262,7 +262,7 @@ fn commands(text: &str) -> Vec<(String, Vec<String>)> {
                 running = true;
             } else if word.starts_with(['|', ';', '&', '>', '<', '#']) {
                 running = false;
-            } else if running && word.starts_with('-') && word.len() > 1 && word != "--" {
+            } else if running && word.starts_with('-') && word.len() > 1 && !["--", "-->"].contains(&word) {
                 let flag = word.split('=').next().unwrap().trim_end_matches([',', '.', ':', '"', '\'']);
                 found.last_mut().unwrap().1.push(flag.to_owned());
             }
