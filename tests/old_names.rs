@@ -104,9 +104,16 @@ fn emergency_rollback_brings_the_shop_back_and_writes_its_report() {
     world.snapshot();
     // Healthy: nothing to blame, and no banner.
     let pid = world.pid();
-    let ran = old(&world, "emergency_rollback.sh").exits(1).says("nothing was rolled back");
+    let ran = old(&world, "emergency_rollback.sh").exits(1).says("nothing was rolled back: the policy finds nothing that is wrong.");
     assert_eq!((ran.stdout.as_str(), world.pid()), ("", pid));
     assert!(found(&world, "incident_report_").is_empty());
+
+    // Errors that nothing is known to cause: the person is told how to go on, and nothing is guessed.
+    world.break_it("errors 15");
+    world.run(world.path("bin/shop").to_str().unwrap()).args(["order", "60"]).exits(1);
+    old(&world, "emergency_rollback.sh").exits(1).says("the policy says 'investigate', and finds nothing to blame").says("eco-restore latest-good");
+    assert_eq!(world.pid(), pid);
+    world.break_it("errors 0");
 
     // The policy alone would propose this; the call is the word of a person.
     world.break_it("config");
@@ -139,7 +146,7 @@ fn hazard_14_an_emergency_rollback_that_fails_says_so_and_ends_so() {
     before.same_as(&world.tree("data/shop.db"));
     // Nor is there a service of which anything is known.
     world.write("eco.toml", "[ecosystem]\nnam = 1\n");
-    old(&world, "emergency_rollback.sh").exits(2).says("nam").says("nothing was rolled back");
+    old(&world, "emergency_rollback.sh").exits(2).says("nam").says("nothing was rolled back: it could not be found out how the service is");
 }
 
 #[test]

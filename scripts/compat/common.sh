@@ -25,7 +25,7 @@ if ! type -P eco-restore >/dev/null; then
     exit 2
 fi
 if [[ -z ${ECO_CONFIG-} ]]; then
-    place=$(cd -- "$(dirname -- "$0")" && pwd)
+    place=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
     while [[ ! -e $place/eco.toml && $place == /?* ]]; do place=${place%/*}; done
     if [[ -e $place/eco.toml ]]; then export ECO_CONFIG=$place/eco.toml; fi
 fi

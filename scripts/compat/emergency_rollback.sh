@@ -11,9 +11,14 @@ takes 0 0 '' "$@"
 code=0
 decided=$(eco-health --json | eco-decide --json --now) || code=$?
 if [[ $decided != *'"action":"rollback"'* && $decided != *'"action":"propose"'* ]]; then
-    ((code > 1)) || code=1
-    say 'nothing was rolled back: the policy finds nothing to blame. To go back all the same: eco-restore latest-good'
-    exit "$code"
+    why='the policy finds nothing that is wrong'
+    if ((code > 1)); then
+        why='it could not be found out how the service is, see above'
+    elif [[ $decided =~ \"action\":\"([a-z]+) ]]; then
+        why="the policy says '${BASH_REMATCH[1]}', and finds nothing to blame"
+    fi
+    say "nothing was rolled back: $why. To go back all the same: eco-restore latest-good"
+    exit $((code > 1 ? code : 1))
 fi
 
 set +e
