@@ -256,11 +256,11 @@ fn the_old_procedures_are_followed_heading_by_heading_and_each_new_line_works() 
     }
 
     let world = World::shop();
-    let (log, scripts) = (world.folder().join("log"), here("scripts"));
+    let (log, source) = (world.folder().join("log"), here(""));
     fs::create_dir(&log).unwrap();
     let words = [
         ("/var/log/eco", log.to_str().unwrap()),
-        ("/usr/lib/eco", scripts.to_str().unwrap()),
+        ("~/eco-tools/", source.to_str().unwrap()),
         ("--every 60s --for 24h", "--every 200ms --count 3"),
         ("--every 60s --for 2h", "--every 200ms --count 3"),
         ("--every 60s", "--every 200ms --count 3"),

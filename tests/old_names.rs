@@ -147,6 +147,8 @@ fn hazard_14_an_emergency_rollback_that_fails_says_so_and_ends_so() {
     // Nor is there a service of which anything is known.
     world.write("eco.toml", "[ecosystem]\nnam = 1\n");
     old(&world, "emergency_rollback.sh").exits(2).says("nam").says("nothing was rolled back: it could not be found out how the service is");
+    old(&world, "auto_rollback.sh").env("ECO_DIR", world.folder().join("auto")).exits(3).says("nothing is watched until that is mended");
+    old(&world, "health_monitor.sh").exits(2).says("nam");
 }
 
 #[test]
