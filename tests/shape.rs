@@ -262,7 +262,7 @@ fn commands(text: &str) -> Vec<(String, Vec<String>)> {
                 running = true;
             } else if word.starts_with(['|', ';', '&', '>', '<', '#']) {
                 running = false;
-            } else if running && word.starts_with('-') && word.len() > 1 {
+            } else if running && word.starts_with('-') && word.len() > 1 && !["--", "-->"].contains(&word) {
                 let flag = word.split('=').next().unwrap().trim_end_matches([',', '.', ':', '"', '\'']);
                 found.last_mut().unwrap().1.push(flag.to_owned());
             }
@@ -280,6 +280,10 @@ fn commands_in_readme_and_pages_name_programs_and_flags_that_exist() {
     texts.push((here("README.md"), README.to_owned()));
     texts.push((here("examples/shop/README.md"), fs::read_to_string(here("examples/shop/README.md")).unwrap()));
     texts.push((here("scripts/demo"), fs::read_to_string(here("scripts/demo")).unwrap()));
+    texts.extend(files("scripts/compat", ".sh"));
+    for page in ["docs/from-the-old-procedures.md", "docs/fleet.md"] {
+        texts.push((here(page), fs::read_to_string(here(page)).unwrap()));
+    }
     let mut checked = 0;
     for (path, text) in &texts {
         for (name, given) in commands(text) {

@@ -258,6 +258,31 @@ fn the_latest_good_one_is_the_latest_that_holds_what_is_rolled_back() {
 }
 
 #[test]
+fn a_decision_about_another_ecosystem_passes_by() {
+    let world = World::service();
+    let snapshot = world.good();
+    world.spoil();
+    let before = world.tree("config");
+    let about = |id: &str, action: &str, whose: &str| {
+        let mut said = decision(id, action, "config", Some(&snapshot["id"]));
+        said["ecosystem"] = json!(whose);
+        said
+    };
+    let theirs = [about("i1/1", "rollback", "mail"), about("i1/2", "propose", "mail"), about("i2/1", "watch", "news")];
+    let approve = json!({"type": "operator", "time": "2026-03-01T10:01:00Z", "ecosystem": "mail", "do": "approve"});
+    let input = stream(&[theirs.as_slice(), &[approve]].concat());
+    let ran = world.run("eco-restore").arg("--approve").stdin(&input).exits(0).says("decisions about 'mail' pass by: this is 'shop'");
+    assert_eq!(ran.stdout, input, "they are passed on, and nothing is added");
+    assert_eq!(ran.stderr.matches("pass by").count(), 1, "{ran}");
+    before.same_as(&world.tree("config"));
+    // Ours is heard in between, and so is one that names nobody.
+    let input = stream(&[theirs[0].clone(), about("i1/3", "rollback", "shop"), decision("i1/4", "rollback", "config", Some(&snapshot["id"]))]);
+    let done = world.run("eco-restore").stdin(input).exits(0).all("restore");
+    let carried_out: Vec<&Value> = done.iter().filter(|restore| restore["phase"] == "completed").map(|restore| &restore["decision"]).collect();
+    assert_eq!(carried_out, ["i1/3", "i1/4"]);
+}
+
+#[test]
 fn one_decision_that_cannot_be_carried_out_does_not_silence_the_next() {
     let world = World::service();
     let snapshot = world.good();

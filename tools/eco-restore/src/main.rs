@@ -53,6 +53,9 @@ fn work(args: &Args, orders: &mut Orders, tool: &mut Tool) -> anyhow::Result<Exi
     let mut exit = Exit::Done;
     let mut proposals = Proposals::default();
     while let Some(line) = tool.read()? {
+        if orders.passes_by(tool, &line.stamp, &line.record) {
+            continue;
+        }
         orders.hears(tool, &line.stamp, &line.record);
         let due = match line.record {
             Record::Decision(decision) => {

@@ -5,7 +5,7 @@ use eco::archive::OwnerChange;
 use eco::config::Config;
 use eco::disk::Lock;
 use eco::error::{Error, Exit, Result};
-use eco::record::{Decision, Line, Plan, Record, Restore, Scope, Stamp};
+use eco::record::{Action, Decision, Line, Plan, Record, Restore, Scope, Stamp};
 use eco::report;
 use eco::restore::{self, Ecosystem, Memory, Order, Stage};
 use eco::service::{Notice, Notifier};
@@ -27,12 +27,14 @@ pub struct Orders<'a> {
     eco: Ecosystem,
     now: Timestamp,
     notifier: RefCell<Notifier>,
+    /// Other ecosystems whose decisions are on the stream; each is told once.
+    others: BTreeSet<String>,
 }
 
 impl<'a> Orders<'a> {
     pub fn new(args: &'a Args, config: &'a Config, now: Timestamp) -> Orders<'a> {
         let notifier = Notifier::new(config.service(), config.notify.clone().unwrap_or_default()).into();
-        Orders { args, config, eco: config.ecosystem(), now, notifier }
+        Orders { args, config, eco: config.ecosystem(), now, notifier, others: BTreeSet::new() }
     }
 
     /// The configured store; a path given as selector needs none.
@@ -316,6 +318,20 @@ impl<'a> Orders<'a> {
             }
             other => other,
         }
+    }
+
+    /// Whether this is a decision about another ecosystem, as a stream of many machines has them: what is wrong there is no reason to
+    /// roll this one back. One that names no ecosystem is meant for whoever reads it.
+    pub fn passes_by(&mut self, tool: &Tool, stamp: &Stamp, record: &Record) -> bool {
+        let (Some(other), Record::Decision(decision)) = (stamp.ecosystem.as_ref().filter(|name| **name != self.eco.name), record) else {
+            return false;
+        };
+        // A service that was renamed in one place only must not find out by never being rolled back.
+        if matches!(decision.action, Action::Rollback | Action::Propose) && self.others.insert(other.clone()) {
+            let other = other.escape_debug();
+            tool.say(&format!("decisions about '{other}' pass by: this is '{}'", self.eco.name));
+        }
+        true
     }
 
     /// Tells people of a decision, unless it is an old one that was carried out.
