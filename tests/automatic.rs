@@ -196,6 +196,31 @@ fn a_pipe_that_is_killed_in_the_middle_of_an_incident_goes_on_from_its_state() {
 }
 
 #[test]
+fn a_rollback_that_was_killed_with_the_pipe_is_finished_by_the_next_one() {
+    let world = World::shop();
+    world.snapshot();
+    world.program("bin/patient", "#!/bin/sh\nwhile [ -e block ]; do sleep 0.05; done\nexec bin/selftest\n").write("block", "");
+    world.write("eco.toml", world.read("eco.toml").replace("bin/selftest", "bin/patient"));
+    let mut watch = Watch::start(&world, ("ECO_METRICS", ""));
+    break_config(&world, &watch);
+    until("the new tree is live, and being proven", &watch, || watch.has("step", "step", "start"));
+    let members = ["eco-health", "eco-decide", "eco-restore"].map(|name| watch.member(name));
+    for pid in [watch.child.id()].into_iter().chain(members) {
+        watch.signal(pid, "-KILL");
+    }
+    watch.child.wait().unwrap();
+    assert!(!watch.has("restore", "phase", "completed"), "killed in its middle");
+    fs::remove_file(world.path("block")).unwrap();
+
+    let watch = Watch::start(&world, ("ECO_METRICS", ""));
+    let phases: Vec<Value> = watch.all("restore").iter().map(|restore| restore["phase"].clone()).collect();
+    assert!(phases.len() == 2 && phases[0] == "started" && ["completed", "reverted"].contains(&phases[1].as_str().unwrap()), "{phases:?}");
+    world.run("eco-restore").arg("--recover").exits(0).says("nothing to recover");
+    assert!(world.pid().is_some(), "{}", watch.said());
+    watch.stop();
+}
+
+#[test]
 fn a_member_that_is_killed_ends_the_whole_and_is_named() {
     let world = World::shop();
     for name in ["eco-health", "eco-decide", "eco-restore"] {

@@ -1,6 +1,7 @@
 //! The one test binary: every program, run for real.
 
 mod automatic;
+mod breakages;
 mod damage;
 mod decide_state;
 mod differential;

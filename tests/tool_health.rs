@@ -275,7 +275,10 @@ fn twenty_probes_of_which_five_hang_end_with_the_longest_timeout() {
     for _ in 0..2 {
         probes += &http(&server(None)).replace("500ms", "1s");
     }
-    for script in ["sleep 47.11", "trap '' TERM; sleep 47.11; sleep 47.11", "sleep 47.11 & wait"] {
+    // Nobody else sleeps exactly so long.
+    let sleep = format!("sleep 47.11{}", std::process::id());
+    for script in ["SLEEP", "trap '' TERM; SLEEP; SLEEP", "SLEEP & wait"] {
+        let script = script.replace("SLEEP", &sleep);
         probes += &format!("[[probe]]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"{script}\"]\ntimeout = \"1s\"\n");
     }
     let well = server(Some(("200 OK", "")));
@@ -295,7 +298,7 @@ fn twenty_probes_of_which_five_hang_end_with_the_longest_timeout() {
     let runs: Vec<_> = (0..3).map(|_| took()).collect();
     println!("20 probes, 5 hang, timeout 1s: {runs:?}");
     assert!(runs.iter().any(|(took, late, all)| *took < Duration::from_millis(1200) && (*late, *all) == (5, 20)), "{runs:?}");
-    let left = || Command::new("pgrep").args(["-f", "sleep 47.11"]).output().unwrap().stdout;
+    let left = || Command::new("pgrep").args(["-f", &sleep]).output().unwrap().stdout;
     until("nothing of it still runs", || left().is_empty());
 }
 
@@ -308,6 +311,7 @@ fn held(pid: u32) -> (usize, usize) {
 #[test]
 fn a_long_series_holds_no_more_at_its_end_than_at_its_begin() {
     let number = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"0.5"]}}"#;
+    let sleep = format!("sleep 47.12{}", std::process::id());
     let probes = http(&server(Some(("200 OK", r#"{"up":true,"modules":{"core":"ok"}}"#))))
         + &format!("[[probe]]\nkind = \"prometheus\"\nurl = \"{}\"\nquery = \"x\"\nmetric = \"success_rate\"\n", prometheus(number))
         + "[[probe]]\nkind = \"log\"\npath = \"app.log\"\nerror = \"ERROR\"\n"
@@ -316,16 +320,16 @@ fn a_long_series_holds_no_more_at_its_end_than_at_its_begin() {
         + "[[probe]]\nkind = \"snapshot\"\nmax_age = \"1d\"\n"
         // Leaves somebody behind who holds its output, in a group of its own: nobody can end that one.
         + "[[probe]]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"setsid sleep 2 & exit 0\"]\n"
-        + "[[probe]]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"sleep 47.12 & exit 0\"]\n";
+        + &format!("[[probe]]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"{sleep} & exit 0\"]\n");
     let world = with_probes(&format!("store = \"backups\"\n{probes}"));
     world.file("app.log", "");
     rusqlite::Connection::open(world.root().join("a.db")).unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
     assert!(Command::new("mkfifo").arg(world.root().join("pipe")).status().unwrap().success());
-    let mut child = world.command(HEALTH, &["--every", "1ms", "--count", "400"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = world.command(HEALTH, &["--every", "1ms", "--count", "300"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut seen = Vec::new();
     let mut log = fs::OpenOptions::new().append(true).open(world.root().join("app.log")).unwrap();
-    for sample in 1..=400_u32 {
+    for sample in 1..=300_u32 {
         let record: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         writeln!(log, "a request").unwrap();
         if sample % 100 == 50 {
@@ -338,12 +342,10 @@ fn a_long_series_holds_no_more_at_its_end_than_at_its_begin() {
         }
     }
     child.wait().unwrap();
-    println!("threads and files at samples 50, 150, 250 and 350: {seen:?}");
-    // What was left behind holds a pipe until it looks whether anybody listens: a quarter of a second, some samples.
-    let (threads, files) = seen[0];
-    assert!(seen.iter().all(|(t, f)| *t <= threads + 8 && *f <= files + 8), "{seen:?}");
-    assert!(threads < 64 && files < 96, "{seen:?}");
-    assert!(Command::new("pgrep").args(["-f", "sleep 47.12"]).output().unwrap().stdout.is_empty(), "its own group is ended");
+    println!("threads and files at samples 50, 150 and 250: {seen:?}");
+    // Looked at in the middle of a sample it holds some more. One left over for each sample would be two hundred.
+    assert!(seen.iter().all(|(threads, files)| *threads < 40 && *files < 50), "{seen:?}");
+    assert!(Command::new("pgrep").args(["-f", &sleep]).output().unwrap().stdout.is_empty(), "its own group is ended");
 }
 
 #[test]
@@ -675,14 +677,14 @@ fn at_a_terminal_a_series_is_one_table_that_is_rewritten_where_it_stands() {
 #[test]
 fn who_waits_at_a_terminal_is_told_for_what_and_in_the_end_why_not() {
     let world = with_probes("[[probe]]\nkind = \"file\"\npath = \"ready\"\n");
-    if let Some(written) = at_terminal(&world, 100, 20, "NO_COLOR=1", "--wait ok --timeout 1500ms") {
-        assert!(written.contains("waiting at most 1500ms until shop is healthy; now: it is not up: file ready: "), "{written:?}");
+    if let Some(written) = at_terminal(&world, 100, 20, "NO_COLOR=1", "--wait ok --timeout 1200ms") {
+        assert!(written.contains("waiting at most 1200ms until shop is healthy; now: it is not up: file ready: "), "{written:?}");
         assert!(written.contains("eco-health: waited 1s: not healthy: it is not up: file ready: "), "{written:?}");
     }
     let began = Instant::now();
-    let ran = ask(&world, &["--wait", "ok", "--timeout", "1500ms"]);
+    let ran = ask(&world, &["--wait", "ok", "--timeout", "1200ms"]);
     assert!(ran.code == 1 && ran.stderr.starts_with("eco-health: waited 1s: not healthy: it is not up: file ready"), "{}", ran.stderr);
-    assert!((1350..2200).contains(&began.elapsed().as_millis()), "to the end, and no longer: {:?}", began.elapsed());
+    assert!((1050..1900).contains(&began.elapsed().as_millis()), "to the end, and no longer: {:?}", began.elapsed());
     assert_eq!(ran.stderr.lines().count(), 1, "in a pipe nothing on the way: {}", ran.stderr);
     world.file("eco.toml", "[[probe]]\nkind = \"command\"\ncommand = [\"bin/none\"]\n");
     let ran = ask(&world, &["--wait", "ok", "--timeout", "200ms"]);

@@ -24,11 +24,25 @@ fn until(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
-/// A shell line of programs, running, with stdout in `out` and stderr in `err` of the ecosystem. Gone with the world.
-fn running(world: &World, line: &str) -> Child {
+/// Programs that run until the test is over.
+struct Running<'w> {
+    world: &'w World,
+    shell: Child,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.world.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+/// A shell line of programs, running, with stdout in `out` and stderr in `err` of the ecosystem.
+fn running<'w>(world: &'w World, line: &str) -> Running<'w> {
     let folder = program("eco-health").parent().unwrap().to_owned();
     let line = format!("PATH={}:$PATH; {{ {line}; }} >>out 2>>err", folder.display());
-    world.run("/bin/sh").args(["-c", &line]).command().stdout(Stdio::null()).spawn().unwrap()
+    let shell = world.run("/bin/sh").args(["-c", &line]).command().stdout(Stdio::null()).spawn().unwrap();
+    Running { world, shell }
 }
 
 fn out(world: &World, kind: &str) -> Vec<Value> {
@@ -162,7 +176,7 @@ fn what_is_said_elsewhere_comes_into_the_stream_once_and_at_once() {
     until("the inbox is empty", || fs::metadata(world.path(".eco/inbox")).is_err() && !world.path(".eco/inbox.taken").exists());
 
     // A second one gets nothing, says why, and takes over when the first is gone, however that ended.
-    let next = running(&world, "exec eco-health --every 1h --listen");
+    let _next = running(&world, "exec eco-health --every 1h --listen");
     until("the second one says why", || world.read("err").contains("somebody else listens to eco-ctl"));
     let word = says(&world, "approve").stdout;
     assert_eq!(lines.next().unwrap() + "\n", word);
@@ -171,7 +185,6 @@ fn what_is_said_elsewhere_comes_into_the_stream_once_and_at_once() {
     let word = says(&world, "reject").stdout;
     until("the second one listens", || world.read("out").ends_with(&word));
     assert_eq!(out(&world, "operator").len(), 1, "what the first one passed on is not passed on again");
-    drop(next);
 }
 
 #[test]
@@ -307,8 +320,9 @@ fn an_approval_is_about_what_is_open_when_it_comes() {
         let named = word("10:05:00", "approve", json!({"decision": id}));
         assert_eq!(plans(&[propose.clone(), again.clone(), named]).0, ["i1-1 config"]);
     }
-    let agreed: Vec<Value> = run(&["--approve"], &[propose.clone(), again]).all("plan");
+    let agreed: Vec<Value> = run(&["--approve"], &[propose.clone(), again.clone()]).all("plan");
     assert_eq!(agreed.len(), 1, "a reminder of what was done is not done again");
+    assert_eq!(plans(&[propose.clone(), approve.clone(), again, approve.clone()]).0, ["i1-1 config"]);
     // Somebody else's shop.
     let (mine, theirs) = (json!({"ecosystem": "shop"}), word("10:05:00", "approve", json!({"ecosystem": "other"})));
     let propose = decision("i1-1", "10:00:00", "propose", mine);

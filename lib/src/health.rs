@@ -81,8 +81,7 @@ impl From<&Service> for Measured {
 fn sample(probes: &[Probe], service: &Service, now: Timestamp, longest: Option<Duration>, measured: Measured, history: &mut History) -> Health {
     match measured {
         Measured::Service => history.begin(service),
-        // The first reading.
-        Measured::Machine => drop(history.host_usage()),
+        Measured::Machine => history.begin_host(),
         Measured::Nobody => {}
     }
     let answers = ask_all(probes, service, now, longest, history);
@@ -132,13 +131,16 @@ pub fn watch(
     mut enough: impl FnMut(&Health, &History) -> bool,
 ) -> Health {
     let began = Instant::now();
-    let probes = of_now(probes);
+    let (all, probes) = (probes, of_now(probes));
     let measured = if usage && service.can_find() { Measured::Service } else { Measured::Nobody };
     let mut history = History::from_now();
     let mut pause = Duration::from_millis(50);
     loop {
         let left = limit.saturating_sub(began.elapsed()).max(SHORTEST_ASKING);
-        let health = sample(&probes, service, now(), Some(left), measured, &mut history);
+        let mut health = sample(&probes, service, now(), Some(left), measured, &mut history);
+        if health.probes.is_empty() && !all.is_empty() {
+            health.error = Some("nothing to ask while waiting: every [[probe]] is about the time before, and [control] names no process".into());
+        }
         let rest = limit.saturating_sub(began.elapsed() + SHORTEST_ASKING);
         if enough(&health, &history) || rest.is_zero() {
             return health;

@@ -267,7 +267,7 @@ mod tests {
                 let over = speakers.iter().all(|speaker| speaker.is_finished());
                 match listener.take(now()).unwrap() {
                     Some(words) => {
-                        assert_eq!(words.refused, [String::new(); 0]);
+                        assert!(words.refused.is_empty(), "{:?}", words.refused);
                         heard.extend(said(&words));
                         listener.done().unwrap();
                     }

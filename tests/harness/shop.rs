@@ -54,7 +54,7 @@ impl World {
         ran.stdout
     }
 
-    /// Breaks the shop: `config`, `data`, `module checkout`, `kill`, `hang` or `port`.
+    /// Breaks the shop in one of the ways of its README: `config`, `data`, `module checkout`, `kill` …
     #[track_caller]
     pub fn break_it(&self, how: &str) {
         self.shop_does(&format!("break {how}"));

@@ -98,6 +98,11 @@ impl History {
         }
     }
 
+    /// Takes the first of two readings of the whole machine, unless the last sample left one.
+    pub(super) fn begin_host(&mut self) {
+        self.host = self.host.or_else(|| Some((Instant::now(), self.machine.ticks()?)));
+    }
+
     /// The load of the whole machine: for a service whose own processes nobody can name. The processors since the last sample, so
     /// that a first one has them only where asking took long enough.
     pub(super) fn host_usage(&mut self) -> Usage {

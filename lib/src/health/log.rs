@@ -148,6 +148,8 @@ pub(super) struct Tail {
     counts: BTreeMap<i64, (u64, u64)>,
     /// The time of the last line that had one: those below it belong to it.
     dated: Option<Timestamp>,
+    /// Whether lines were left out because none had a time yet.
+    undated: bool,
 }
 
 /// The file of the last look, held open: after a rotation its last lines have another name.
@@ -209,12 +211,13 @@ impl Tail {
         file.read_exact_at(&mut before, from).map_err(unreadable)?;
         self.file = Some(Followed { file, id, offset, before });
         match rule.time {
-            _ if !first || from_now => Ok(()),
-            None => Err("a first look has nothing to count from: ask again with --every, or say with `time` how lines are dated".into()),
-            Some(form) if self.dated.is_none() && length > 0 => {
+            None if first && !from_now => {
+                Err("a first look has nothing to count from: ask again with --every, or say with `time` how lines are dated".into())
+            }
+            Some(form) if self.undated && self.dated.is_none() => {
                 Err(format!("no line at its end has a time in the form {} with an offset from UTC", form.word()))
             }
-            Some(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -268,7 +271,10 @@ impl Tail {
             Some(form) => {
                 self.dated = form.find(line).or(self.dated);
                 // The end of a log may begin within a message of many lines.
-                let Some(written) = self.dated else { return };
+                let Some(written) = self.dated else {
+                    self.undated = true;
+                    return;
+                };
                 written.min(now)
             }
         };
@@ -445,7 +451,9 @@ mod tests {
 
         let mut log = Log::new(Some(TimeForm::Rfc3339));
         log.add("2026-03-01 10:00:00,123 ERROR in somebody's local time\n");
-        assert!(log.look("10:00:00").unwrap_err().starts_with("no line at its end has a time in the form rfc3339"));
+        for _ in 0..2 {
+            assert!(log.look("10:00:00").unwrap_err().starts_with("no line at its end has a time in the form rfc3339"));
+        }
     }
 
     #[test]

@@ -576,7 +576,8 @@ fn after_a_start_nobody_is_asked_about_the_time_before() {
     assert_eq!((once.error_rate.known(), verdict(&once).0, once.probes.len()), (Some(&1.0), Verdict::No, 4), "{once:?}");
     let (health, verdict, why) = wait(&probes, &service(&root), Duration::from_secs(5), now, || false);
     assert_eq!((verdict, health.requests.known(), health.probes.len()), (Verdict::Yes, Some(&0.0), 2), "{why:?}");
-    assert_eq!(of_now(&probes[2..]).len(), 0);
+    let (health, verdict, _) = wait(&probes[2..], &service(&root), Duration::ZERO, now, || false);
+    assert!(verdict == Verdict::Unknown && health.error.unwrap().starts_with("nothing to ask while waiting"));
 }
 
 #[test]
@@ -594,6 +595,9 @@ fn the_load_of_the_machine_is_reported_where_nobody_knows_the_processes() {
     let health = check(&probe, &service(Path::new("/")), now(), &mut history);
     let share = |value: &Reading<f64>| value.known().is_some_and(|share| (0.0..=1.0).contains(share));
     assert!(share(&health.cpu_usage) && share(&health.memory_usage), "{health:?}");
+    thread::sleep(Duration::from_millis(200));
+    let quick = check(&[command(&["true"])], &service(Path::new("/")), now(), &mut history);
+    assert!(share(&quick.cpu_usage), "since the last sample: {quick:?}");
     let said = command(&["printf", "%s", r#"{"up":true,"memory_usage":0.123}"#]);
     assert_eq!(ask_one(said).memory_usage, Reading::Known(0.123), "what a probe says comes first");
 }

@@ -213,9 +213,10 @@ fn change(time: Cell, body: &Change) -> Row {
     if body.reversible == Some(false) {
         notes.push("not reversible".to_owned());
     }
+    notes.extend(body.paths.map(|paths| count(paths, "path")));
     notes.extend(body.by.as_deref().map(|by| format!("by {}", visible(by))));
     Row {
-        columns: &[("TIME (UTC)", 19), ("CHANGE", 10), ("TARGET", 20), ("WHAT", 0)],
+        columns: &[("TIME (UTC)", 19), ("CHANGE", 20), ("TARGET", 20), ("WHAT", 0)],
         cells: vec![time, cell(or_dash(body.id.as_deref())), cell(visible(&body.target)), free(notes.join(", "), PLAIN)],
         below: Vec::new(),
     }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Samples that are remembered: more than any terminal is wide.
+/// Samples that are remembered: as many as there is room for on a wide screen.
 const REMEMBERED: usize = 240;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Names of lines, and their values, are this wide.
@@ -39,6 +39,9 @@ pub struct Live {
 
 /// What was seen of the service at one time, or from one time on.
 struct Seen {
+    /// Since when the word is what it is.
+    word_since: Timestamp,
+    /// Since when the verdict is, too.
     since: Timestamp,
     sampled: Timestamp,
     word: &'static str,
@@ -144,12 +147,15 @@ impl Live {
         let ill = health.modules.iter().filter(|(_, state)| state.known().is_none_or(|state| state != "ok"));
         let ill = ill.map(|(name, state)| format!("{} {}", visible(name), visible(state.known().map_or("unknown", String::as_str)))).collect();
         let modules = (health.modules.len(), ill);
-        let seen = Seen { since: stamp.time, sampled: stamp.time, word, verdict, why, modules };
+        let seen = Seen { word_since: stamp.time, since: stamp.time, sampled: stamp.time, word, verdict, why, modules };
         self.now = Some(match self.now.take() {
-            Some(known) if known.word == seen.word && known.verdict == seen.verdict => Seen { since: known.since, ..seen },
+            Some(known) if known.word == seen.word && known.verdict == seen.verdict => {
+                Seen { word_since: known.word_since, since: known.since, ..seen }
+            }
             known => {
+                let word_since = known.as_ref().filter(|known| known.word == seen.word).map_or(seen.since, |known| known.word_since);
                 self.before = known;
-                seen
+                Seen { word_since, ..seen }
             }
         });
     }
@@ -164,9 +170,9 @@ impl Live {
             _ => DOUBT,
         };
         let labelled = |label: &str, text: String, style: Style| vec![(format!("{label:LABEL$} "), PLAIN), (text, style)];
-        let lasted = span(seconds_between(seen.since, now).max(0));
-        let or_before = if self.before.is_none() { " or before" } else { "" };
-        let since = format!("  since {}{or_before} ({lasted})", clock(seen.since, now));
+        let lasted = span(seconds_between(seen.word_since, now).max(0));
+        let or_before = if self.began == Some(seen.word_since) { " or before" } else { "" };
+        let since = format!("  since {}{or_before} ({lasted})", clock(seen.word_since, now));
         let mut lines = vec![vec![(visible(&self.name), HEAD), ("  ".to_owned(), PLAIN), (seen.word.to_owned(), style), (since, PLAIN)]];
         let (health, style) = match seen.verdict {
             Verdict::Yes => ("healthy".to_owned(), PLAIN),

@@ -137,11 +137,11 @@ impl Args {
         if copies && self.verb == Verb::Tell {
             return Err(Error::Usage("tell reads its text from stdin, which cannot be a stream as well: leave out the '-'".into()));
         }
-        let [.., superfluous] = operands else { return Ok((self.asked_of(None)?, copies)) };
-        match operands {
-            [one] => Ok((self.asked_of(Some(one))?, copies)),
-            _ => Err(Error::Usage(format!("'{superfluous}' is one word too many"))),
+        if let [_, more, ..] = operands {
+            return Err(Error::Usage(format!("'{more}' is one word too many")));
         }
+        }
+        Ok((self.asked_of(operands.first())?, copies))
     }
 
     fn asked_of(&self, operand: Option<&String>) -> Result<Asked> {

@@ -117,8 +117,8 @@ pub fn wait(tool: &mut Tool, config: &Config, service: &Service, limit: Span) ->
     let (verdict, why) = health::verdict(&health);
     tool.emit(health)?;
     let waited = if tool.asked_to_stop() { "stopped by a signal after" } else { "waited" };
-    let took = began.elapsed();
-    let took = Duration::from_millis(if took.as_secs() > 0 { took.as_secs() * 1000 } else { took.as_millis() as u64 });
+    let took = began.elapsed().as_millis() as u64;
+    let took = Duration::from_millis(if took < 1000 { took } else { (took + 500) / 1000 * 1000 });
     say(tool, verdict, why, &format!("{waited} {}: ", Span(took)));
     Ok(verdict)
 }

@@ -31,11 +31,16 @@ impl Proposals {
     /// A decision has come. A proposal waits from here on; anything else that is said of its incident (it is over, it is for people,
     /// it is being rolled back) is the end of it.
     pub fn hear(&mut self, stamp: &Stamp, decision: &Decision, agreed: bool) {
+        if self.is_done(decision) {
+            return;
+        }
         let known = self.waiting.as_mut().filter(|waiting| waiting.decision.incident == decision.incident);
         match (decision.action, known) {
             (Action::Propose, _) if agreed => (self.waiting, self.agreed) = (None, Some(decision.clone())),
             (Action::Propose, Some(waiting)) if decision.reminder && is_same(&waiting.decision, decision) => waiting.ids.push(decision.id.clone()),
             (Action::Propose, _) => {
+                // Proposed anew: its reminders are news again.
+                self.agreed = None;
                 self.waiting = Some(Waiting { decision: decision.clone(), said: stamp.clone(), ids: vec![decision.id.clone()] });
             }
             (_, Some(_)) => self.waiting = None,

@@ -30,17 +30,22 @@ def words():
     order = verb("order", do_order, "place orders")
     order.add_argument("count", type=int, nargs="?", default=1, metavar="N")
     order.add_argument("--parallel", type=int, default=1, metavar="N", help="so many customers at once")
-    spoil = verb("break", do_break, "break it: config, data, module ID, kill, hang or port")
-    spoil.add_argument("kind", choices=("config", "data", "module", "kill", "hang", "port"))
-    spoil.add_argument("id", nargs="?", metavar="ID", help="which module")
+    spoil = verb("break", do_break, "break it, in one of many ways; README.md has them all")
+    spoil.add_argument("kind", metavar="KIND", help="config, data, module ID, degraded ID, automation ID, optimization ID, "
+                       "experiment ID, slow MILLISECONDS, errors PERCENT, cpu, kill, hang or port")
+    spoil.add_argument("what", nargs="?", metavar="WHAT", help="which one, or how much")
     return parser
 
 
 def main(root):
     parser = words()
     args = parser.parse_args()
-    if args.verb == "break" and (args.kind == "module") != bool(args.id):
-        parser.error("break module needs an ID" if args.kind == "module" else f"break {args.kind} needs no ID")
+    if args.verb == "break":
+        from .breakage import KINDS
+        if args.kind not in KINDS:
+            parser.error(f"no way to break it is called {args.kind!r}; there are: {', '.join(KINDS)}")
+        if bool(wanted := KINDS[args.kind][1]) != bool(args.what):
+            parser.error(f"break {args.kind} needs {'an ' if wanted == 'ID' else ''}{wanted or 'no more words'}")
     try:
         if args.verb != "setup" and (root / "template").is_dir():
             raise Problem("this is the source; make an instance first: shop setup DEST")
@@ -116,5 +121,5 @@ def do_order(root, args):
 
 def do_break(root, args):
     from .breakage import KINDS
-    KINDS[args.kind](root, *([args.id] if args.id else []))
-    print(f"broken: {args.kind}{' ' + args.id if args.id else ''}")
+    KINDS[args.kind][0](root, *([args.what] if args.what else []))
+    print(f"broken: {args.kind}{' ' + args.what if args.what else ''}")

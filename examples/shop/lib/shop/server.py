@@ -39,9 +39,11 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(body)
 
     def answer(self, body):
-        began = time.perf_counter()
-        status, value = self.route(self.server.shop, body)
-        if self.path not in SILENT:
+        if self.path in SILENT:
+            status, value = self.route(self.server.shop, body)
+        else:
+            began = time.perf_counter()
+            status, value = self.server.shop.mishap() or self.route(self.server.shop, body)
             self.server.shop.note(status < 500, (time.perf_counter() - began) * 1000)
         self.send(status, value)
 

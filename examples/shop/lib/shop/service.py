@@ -1,5 +1,8 @@
 """What the shop does: take orders, say how it feels, take up changed settings."""
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -8,6 +11,7 @@ from . import config, files, store
 from .files import Problem, log
 from .modules import Board, Down, Loaded, Refused
 
+BURNER = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(100000))"  # ends when the shop does, however that ends
 VITAL = ("catalog", "pricing", "checkout")  # no order without them
 
 
@@ -24,6 +28,8 @@ class Shop:
         self.store = store.Store(root / "data" / "shop.db")
         self.recent = deque(maxlen=100)  # (went well, milliseconds) of the last requests
         self.errors = 0
+        self.asked = 0
+        self.burners = []
         self.modules = {}
         self.apply(config.load(root))
         try:
@@ -35,6 +41,8 @@ class Shop:
     def apply(self, fresh):
         """Lets these settings count from now on; modules start anew with them."""
         self.config = fresh
+        self.faults = fresh["shop"].get("faults", {})
+        self.burn(self.faults.get("burners", 0))
         self.modules = {name: Loaded(self.root, name, fresh, self.board)
                         for name, module in fresh["modules"].items() if module["enabled"]}
 
@@ -43,6 +51,26 @@ class Shop:
         with self.order_lock:
             self.apply(config.load(self.root))
         return {"modules": list(self.modules), "switched_off": self.switches()}
+
+    # Faults that `shop break` has put into the settings
+
+    def mishap(self):
+        """Lets a request wait, and fails it if it is one of those that are to fail."""
+        time.sleep(self.faults.get("delay_ms", 0) / 1000)
+        percent = self.faults.get("error_percent", 0)
+        with self.order_lock:
+            self.asked += 1
+            unlucky = self.asked * percent // 100 > (self.asked - 1) * percent // 100
+        return (500, {"error": "broken on purpose"}) if unlucky else None
+
+    def burn(self, count):
+        """So many processes do nothing but take processor time."""
+        for burner in self.burners:
+            burner.kill()
+            burner.wait()
+        words = [sys.executable, "-S", "-c", BURNER, str(os.getpid())]
+        # Each in a session of its own: Linux shares the processors out among sessions first.
+        self.burners = [subprocess.Popen(words, start_new_session=True) for _ in range(count)]
 
     # Orders
 
@@ -201,5 +229,6 @@ class Shop:
             log(f"metrics: {error}")
 
     def close(self):
+        self.burn(0)
         with self.order_lock:
             self.store.close()

@@ -34,8 +34,12 @@ TIME (UTC)           HEALTH     ERRORS  RESPONSE    CPU  MEMORY  REQUESTS  NOTES
 #[test]
 fn changes_signals_and_words_of_a_person_are_rows() {
     assert_eq!(
-        example("change").lines().last().unwrap(),
-        "2026-03-01 09:58:00  c1          config:limits         r41 -> r42, affects planner, not reversible, by deploy"
+        example("change"),
+        "\
+TIME (UTC)           CHANGE                TARGET                WHAT
+2026-03-01 09:58:00  c1                    config:limits         r41 -> r42, affects planner, not reversible, by deploy
+2026-03-01 09:58:11  config-51c2f0a9e7d4   config                019ca8f1-5a40-7d21-9c3e-0f4b6d2a91b7 -> 51c2f0a9e7d4, 1 path, by eco-verify
+"
     );
     assert!(example("signal").contains("security_breach       raised   audit       -                     since 2026-03-01 07:00:00"));
     assert!(example("operator").contains("hold       until 2026-03-01 11:00:00"));

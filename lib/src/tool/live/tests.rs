@@ -49,6 +49,11 @@ sample     10:05:00 UTC (10 s ago), 4 so far, every 1m
 "
         .replace(" (10 s ago)", "")
     );
+    let mut ill = story();
+    add(&mut ill, 7, 0, r#""up":true,"modules":{"a":"ok","b":"ok"}"#);
+    let text = shown(&ill, 80, 24, at(8, 0));
+    assert!(text.starts_with("shop  UP  since 10:05:00 (3 min)\nhealth     healthy\nmodules    2 of 2 ok\n"), "{text}");
+    assert!(text.contains("last change 10:07:00  UP, not healthy -> UP, healthy\n"), "{text}");
     let mut first = live(false);
     add(&mut first, 0, 0, r#""up":false"#);
     let text = shown(&first, 80, 24, at(2, 0));
