@@ -140,7 +140,6 @@ impl Args {
         if let [_, more, ..] = operands {
             return Err(Error::Usage(format!("'{more}' is one word too many")));
         }
-        }
         Ok((self.asked_of(operands.first())?, copies))
     }
 
