@@ -50,7 +50,6 @@ impl Watch {
         let programs = program("eco-health").parent().unwrap().display().to_string();
         let run = world.run(here("scripts/auto-rollback").to_str().unwrap()).env("PATH", format!("{programs}:/usr/bin:/bin"));
         let run = run.env("ECO_EVERY", "400ms").env("ECO_DIR", &folder).env("ECO_POLICY", folder.join("policy.toml"));
-        let run = if has_state() { run } else { run.env("ECO_STATE", "") };
         let said = File::options().append(true).create(true).open(folder.join("said")).unwrap();
         let child = run.env(name, value).command().stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap();
         let watch = Watch { child, folder };
@@ -83,12 +82,6 @@ impl Watch {
         self.all(kind).iter().any(|record| record[field] == value)
     }
 
-    /// Puts a record into its inbox, as others are told to: written first, then renamed.
-    fn tell(&self, record: &str) {
-        fs::write(self.folder.join("inbox/.new"), record).unwrap();
-        fs::rename(self.folder.join("inbox/.new"), self.folder.join("inbox/new.ndjson")).unwrap();
-    }
-
     /// The process of one of the programs.
     fn member(&self, name: &str) -> u32 {
         let own = self.child.id().to_string();
@@ -112,11 +105,6 @@ impl Watch {
     }
 }
 
-fn has_state() -> bool {
-    let help = Command::new(program("eco-decide")).arg("--help").output().unwrap();
-    String::from_utf8_lossy(&help.stdout).contains("--state")
-}
-
 /// The largest memory that a process has used, in KiB.
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -124,13 +112,9 @@ fn peak(pid: u32) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-fn change() -> String {
-    format!("{{\"type\":\"change\",\"time\":\"{}\",\"ecosystem\":\"shop\",\"target\":\"config\",\"id\":\"r42\"}}", jiff::Timestamp::now())
-}
-
 /// Announces a change, and makes it: the configuration is no longer one.
 fn break_config(world: &World, watch: &Watch) {
-    watch.tell(&change());
+    world.run("eco-ctl").args(["change", "config", "--id", "r42"]).exits(0);
     until("the change is in the stream", watch, || watch.has("change", "id", "r42"));
     world.break_it("config");
 }
@@ -169,9 +153,6 @@ fn a_change_that_breaks_the_shop_is_rolled_back_while_nobody_looks() {
 
 #[test]
 fn a_pipe_that_is_killed_in_the_middle_of_an_incident_goes_on_from_its_state() {
-    if !has_state() {
-        return not_shown("a pipe goes on from its state after SIGKILL", "eco-decide has no --state");
-    }
     let world = World::shop();
     world.snapshot();
     let mut watch = Watch::start(&world, ("ECO_METRICS", ""));
@@ -235,24 +216,36 @@ fn a_member_that_is_killed_ends_the_whole_and_is_named() {
 }
 
 #[test]
-fn words_of_others_and_a_new_log_lose_no_line() {
+fn a_person_holds_it_back_and_the_log_is_opened_anew() {
     let world = World::shop();
+    world.snapshot();
     let watch = Watch::start(&world, ("ECO_METRICS", ""));
-    // Without a newline, not UTF-8, not a record: it passes as every filter lets it pass.
-    fs::write(watch.folder.join("inbox/.new"), b"{\"type\":\"weather\",\"time\":\"2026-03-01T10:00:00Z\",\"a\":\"\\\\n  b\"}\n  caf\xe9 \\ ")
-        .unwrap();
-    fs::rename(watch.folder.join("inbox/.new"), watch.folder.join("inbox/odd.ndjson")).unwrap();
-    let raw = || fs::read(watch.folder.join("stream.ndjson")).unwrap();
-    let has = |part: &[u8]| raw().windows(part.len()).any(|window| window == part);
-    until("the words are in the stream", &watch, || has(b"\n  caf\xe9 \\ \n"));
-    assert!(has(b"\"a\":\"\\\\n  b\"}\n"));
-    until("the file is gone", &watch, || !watch.folder.join("inbox/odd.ndjson").exists());
+    world.run("eco-ctl").arg("hold").exits(0);
+    until("the word is in the stream", &watch, || watch.has("operator", "do", "hold"));
     fs::remove_file(watch.folder.join("stream.ndjson")).unwrap();
     watch.signal(watch.child.id(), "-HUP");
     until("the log is there again", &watch, || watch.folder.join("stream.ndjson").exists() && watch.samples() > 1);
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(watch.folder.join("stream.ndjson")).unwrap());
     assert_eq!(mode & 0o777, 0o600, "nobody else's business");
+    // The hold is remembered by the new pipe.
+    break_config(&world, &watch);
+    until("a proposal", &watch, || watch.has("decision", "action", "propose"));
+    let proposal = watch.all("decision").pop().unwrap();
+    assert!(proposal["notes"].as_array().unwrap().contains(&"hold".into()), "{proposal}");
+    world.run("eco-ctl").args(["approve", proposal["id"].as_str().unwrap()]).exits(0);
+    until("the rollback", &watch, || watch.has("restore", "phase", "completed"));
+    assert_eq!(watch.all("restore").last().unwrap()["by"], "operator");
     watch.stop();
+}
+
+#[test]
+fn without_its_shell_the_pipe_runs_dry() {
+    let world = World::shop();
+    let mut watch = Watch::start(&world, ("ECO_METRICS", ""));
+    let members = ["eco-health", "eco-decide", "eco-restore"].map(|name| watch.member(name));
+    watch.signal(watch.child.id(), "-KILL");
+    watch.child.wait().unwrap();
+    until("all of them are gone", &watch, || !members.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()));
 }
 
 #[test]

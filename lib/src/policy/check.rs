@@ -95,14 +95,16 @@ fn odd_values(policy: &Policy) -> impl Iterator<Item = String> {
     .flatten()
 }
 
-/// Names that no rule makes use of.
+/// Names that no rule makes use of. Those of the built-in policy stand in no file.
 fn unused_names(policy: &Policy) -> impl Iterator<Item = String> {
+    let built_in = Policy::default().rollback;
     let counts_signals = policy.rules.iter().any(|rule| matches!(rule.when.metric, Metric::Signal(_)));
     let asks_critical =
         |rule: &Rule| [Some(&rule.when), rule.unless.as_ref()].into_iter().flatten().any(|what| what.metric == Metric::CriticalFailed);
-    let trust = (!policy.rollback.trust.is_empty() && !counts_signals).then(|| "trust is of no use: no rule counts signals".to_owned());
-    let modules = &policy.rollback.critical;
-    let critical = (!modules.is_empty() && !policy.rules.iter().any(asks_critical))
+    let (sources, modules) = (&policy.rollback.trust, &policy.rollback.critical);
+    let trust = (!sources.is_empty() && *sources != built_in.trust && !counts_signals)
+        .then(|| format!("trust ({}) is of no use: no rule counts signals", sources.join(", ")));
+    let critical = (!modules.is_empty() && *modules != built_in.critical && !policy.rules.iter().any(asks_critical))
         .then(|| format!("critical ({}) is of no use: no rule looks at critical_failed", modules.join(", ")));
     trust.into_iter().chain(critical)
 }
@@ -276,8 +278,11 @@ mod tests {
             ("[normal]\nwindow = \"0s\"", "window is 0s"),
             ("[deadline]\nhigh = \"2d\"", "deadline.high is due after deadline.medium"),
             ("[rules.low]\na = { when = \"up == false\", trigger = true }", "line 2: rule a: `trigger` changes nothing here"),
-            ("[rules.low]\na = { when = \"up == false\" }", "trust is of no use: no rule counts signals"),
-            ("[rules.low]\na = { when = \"up == false\" }", "critical (core) is of no use: no rule looks at critical_failed"),
+            ("[rollback]\ntrust = [\"me\"]\n[rules.low]\na = { when = \"up == false\" }", "trust (me) is of no use: no rule counts signals"),
+            (
+                "[rollback]\ncritical = [\"db\"]\n[rules.low]\na = { when = \"up == false\" }",
+                "critical (db) is of no use: no rule looks at critical_failed",
+            ),
         ] {
             let said = checked(text).unwrap();
             assert!(said.iter().any(|sentence| sentence.starts_with(&format!("p.toml: {why}"))), "{text}: {said:?}");

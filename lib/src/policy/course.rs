@@ -117,6 +117,12 @@ impl Course {
         let clock = self.clock.unwrap_or(time);
         if is_news(record) {
             if self.recent.is_again(clock, time, mark) {
+                if self.again == 0 && clock.duration_since(time) > LATE {
+                    // Where it is no replay, somebody's clock was wrong; then nothing would ever be judged again, without a word.
+                    heard
+                        .warnings
+                        .push(format!("it is older than what is remembered, which ends at {clock}: passed over, as are those after it until then"));
+                }
                 self.again += 1;
                 return;
             }

@@ -291,7 +291,7 @@ fn a_flood_of_names_is_bounded() {
     let mut feed = |second: i64, record: Record| judge.feed(&stamp(second), &record);
     let name = |number: i64| format!("{number:0>200}");
     let mut dice = Dice(1);
-    for number in 0..6000 {
+    for number in 0..4500 {
         feed(number, Change { id: Some(name(number)), target: format!("config:{}", name(number)), ..Change::default() }.into());
         feed(number, Snapshot { id: name(number), covers: vec!["full".into()], ..Snapshot::default() }.into());
         for signal in ["data_corruption", "user_complaint"] {

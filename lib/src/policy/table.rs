@@ -1,6 +1,7 @@
 //! Who may act, and how far: the action table, and the guards that soften or harden what it says.
 
 use super::blame::{Blame, Changes};
+use super::course::ROLLBACKS;
 use super::point::Points;
 use super::rules::Rollback;
 use crate::record::{Action, Scope, Severity};
@@ -145,7 +146,7 @@ pub(super) fn guard(mut answer: Answer, blame: &Blame, case: &Case) -> Answer {
             soften(&mut answer, was, note);
         }
     }
-    if answer.action == Action::Rollback && case.rollbacks >= case.policy.limit {
+    if answer.action == Action::Rollback && case.rollbacks >= case.policy.limit.min(ROLLBACKS as u64) {
         answer.notes.push("limit".into());
         (answer.action, answer.snapshot, answer.cut, answer.alternative, answer.data_loss_s) = (Action::Escalate, None, None, None, None);
     }

@@ -52,48 +52,24 @@ impl Kept {
         if path.file_name().is_none() || (path.exists() && !path.is_file()) {
             return Err(refused("is not a file that a state could be kept in".into()));
         }
+        if path.exists() && std::fs::metadata(&path).is_ok_and(|found| found.mode() & 0o022 != 0) {
+            return Err(refused("can be written by others, who would have a say in what is rolled back: chmod 600 it, or remove it".into()));
+        }
+        // Before the lock: beside a file that is not ours nothing is left behind.
+        read(&path, program)?;
         let mut beside = path.clone().into_os_string();
         beside.push(".lock");
         let lock = Lock::exclusive(Path::new(&beside), holder).map_err(|e| match e {
             Error::Locked(who) => Error::Other(format!("{who}; two programs cannot share one state")),
             other => Error::Config(other.to_string()),
         })?;
-        let content = match std::fs::read(&path) {
-            Ok(bytes) => Some(bytes),
-            Err(e) if e.kind() == ErrorKind::NotFound => None,
-            Err(e) => return Err(Error::Config(Error::Path { verb: "read", path, source: e }.to_string())),
-        };
-        if content.is_some() && std::fs::metadata(&path).is_ok_and(|found| found.mode() & 0o022 != 0) {
-            return Err(refused("can be written by others, who would have a say in what is rolled back: chmod 600 it, or remove it".into()));
-        }
-        let kept = Kept { path, program, _lock: lock, written: Instant::now(), dirty: true, urgent: false, fails: false };
-        let memory = content.map(|bytes| kept.unwrap(bytes)).transpose()?;
-        Ok((kept, memory))
+        let memory = read(&path, program)?;
+        Ok((Kept { path, program, _lock: lock, written: Instant::now(), dirty: true, urgent: false, fails: false }, memory))
     }
 
-    fn unwrap(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
-        let (first, rest) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len()));
-        let Ok(head) = serde_json::from_slice::<Head>(first) else { return Err(self.refuse("it is no state, or its beginning is damaged")) };
-        if head.state != self.program {
-            return Err(self.refuse(&format!("it is the state of {}", head.state)));
-        }
-        if head.version > VERSION {
-            return Err(self.refuse(&format!("a newer version wrote it (format {}, and this program knows {VERSION})", head.version)));
-        }
-        let memory = rest.strip_prefix(b"\n").and_then(|rest| rest.strip_suffix(b"\n")).unwrap_or_default();
-        if digest::of(memory).to_string() != head.sha256 {
-            return Err(self.refuse("it is damaged: its content is not what was written"));
-        }
-        Ok(memory.to_vec())
-    }
-
-    /// The error about a file that cannot be gone on from; it says how to go on without.
+    /// The error about what [`Tool::keep`](super::Tool::keep) gave, where that turns out to be no memory.
     pub fn refuse(&self, why: &str) -> Error {
-        let name = self.path.display().to_string();
-        Error::Config(format!(
-            "cannot go on from {}: {why}; move it away, and replay the saved stream into a new one or begin without a past",
-            name.escape_debug()
-        ))
+        refuse(&self.path, why)
     }
 
     /// The file, as messages name it.
@@ -144,6 +120,41 @@ impl Kept {
     pub(super) fn fails(&self) -> bool {
         self.fails
     }
+}
+
+/// What the file remembers; nothing where there is none.
+fn read(path: &Path, program: &str) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => unwrap(&bytes, program).map(Some).map_err(|why| refuse(path, &why)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::Config(Error::Path { verb: "read", path: path.to_owned(), source: e }.to_string())),
+    }
+}
+
+/// The second line, if the first one vouches for it.
+fn unwrap(bytes: &[u8], program: &str) -> Result<Vec<u8>, String> {
+    let (first, rest) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len()));
+    let head: Head = serde_json::from_slice(first).map_err(|_| "it is no state, or its beginning is damaged")?;
+    if head.state != program {
+        return Err(format!("it is the state of {}", head.state));
+    }
+    if head.version > VERSION {
+        return Err(format!("a newer version wrote it (format {}, and this program knows {VERSION})", head.version));
+    }
+    let memory = rest.strip_prefix(b"\n").and_then(|rest| rest.strip_suffix(b"\n")).unwrap_or_default();
+    if head.version < VERSION || digest::of(memory).to_string() != head.sha256 {
+        return Err("it is damaged: its content is not what was written".into());
+    }
+    Ok(memory.to_vec())
+}
+
+/// The error about a file that cannot be gone on from; it says how to go on without.
+fn refuse(path: &Path, why: &str) -> Error {
+    let name = path.display().to_string();
+    Error::Config(format!(
+        "cannot go on from {}: {why}; name another file or move this one away, and replay the saved stream or begin without a past",
+        name.escape_debug()
+    ))
 }
 
 /// By what a line is known again: the beginning of its digest.
@@ -201,8 +212,25 @@ mod tests {
             (good.replace("eco-test", "eco-else"), "it is the state of eco-else"),
         ] {
             let said = refused(&path, content.as_bytes());
-            assert!(said.contains(why) && said.contains("move it away"), "{content}: {said}");
+            assert!(said.contains(why) && said.contains("move this one away"), "{content}: {said}");
         }
+    }
+
+    #[test]
+    fn no_byte_of_it_can_change_unnoticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (mut kept, _) = open(&path).unwrap();
+        kept.write(b"{\"clock\":17}");
+        let good = std::fs::read(&path).unwrap();
+        let unwrap = |bytes: &[u8]| unwrap(bytes, "eco-test");
+        assert!(unwrap(&good).is_ok());
+        for (place, bit) in (0..good.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+            let mut bad = good.clone();
+            bad[place] ^= 1 << bit;
+            assert!(unwrap(&bad).is_err(), "{}", bad.escape_ascii());
+        }
+        (0..good.len()).for_each(|length| assert!(unwrap(&good[..length]).is_err(), "{length}"));
     }
 
     #[test]
