@@ -4,7 +4,7 @@ use crate::harness::{Run, Tree, World, not_shown, program};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -155,6 +155,36 @@ fn what_somebody_has_changed_stays_and_is_named() {
     assert!(timer.exists() && !timer.with_extension("timer.new").exists());
     fs::remove_dir_all(prefix.join("lib")).unwrap();
     tree(&prefix).same_as(&before);
+}
+
+#[test]
+fn an_installation_that_was_cut_off_is_taken_back_or_finished() {
+    let world = world();
+    let prefix = world.folder().join("prefix");
+    let words = format!("--prefix {} --systemd", prefix.display());
+    let before = tree(&world.folder());
+    let manifest = prefix.join("share/eco/manifest");
+    let mut cut_off = 0;
+    // What it was killed with stays there, and goes with this.
+    let scratch = tempfile::tempdir().unwrap();
+    for wait in [0, 10, 50, 100, 200] {
+        let mut child = install(&world, &words).env("TMPDIR", scratch.path()).command().stdout(Stdio::null()).spawn().unwrap();
+        while !manifest.exists() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        cut_off += u8::from(child.try_wait().unwrap().is_none());
+        let _ = child.kill();
+        child.wait().unwrap();
+        world.kill();
+        if wait == 50 {
+            install(&world, &words).exits(0);
+            install(&world, &words).exits(0);
+        }
+        install(&world, &format!("--uninstall {words}")).exits(0);
+        tree(&world.folder()).same_as(&before);
+    }
+    assert!(cut_off > 0, "none of them was cut off");
 }
 
 #[test]

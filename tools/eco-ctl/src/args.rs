@@ -80,7 +80,7 @@ pub enum Verb {
     Enable,
     /// Take back what a unit did
     Revert,
-    /// Tell people: the command of [notify], with the text on stdin
+    /// Tell people: the command of `[notify]`, with the text on stdin
     Tell,
     /// Say: no rollback without a person
     Hold,
