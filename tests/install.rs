@@ -68,6 +68,9 @@ fn root_installs_and_uninstalls_and_the_tree_is_as_before() {
     let run = world.run(words.next().unwrap()).args(words).env("ECO_CONFIGS", configs);
     run.env("STATE_DIRECTORY", world.folder().join("state")).env("LOGS_DIRECTORY", world.folder().join("state")).exits(0);
     world.run("eco-ls").arg("latest:weekly").exits(0);
+    // It finds the policy that was installed, and the link of this ecosystem.
+    let watch = world.run(prefix.join("lib/eco/monitor-closely").to_str().unwrap()).args(["--for", "300ms", "--every", "100ms", "shop"]);
+    watch.env("ECO_CONFIGS", configs).env("LOGS_DIRECTORY", world.folder().join("state")).exits(0).says("it stayed healthy");
     fs::remove_dir_all(world.folder().join("state")).unwrap();
     fs::remove_dir_all(world.store()).unwrap();
     let auto = fs::read_to_string(prefix.join("lib/systemd/system/eco-auto-rollback.service")).unwrap();

@@ -253,6 +253,7 @@ fn systemd_takes_the_units_and_their_times() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let Some((stem, kind)) = name.split_once("@.") else { continue };
         let text = fs::read_to_string(here("examples/systemd").join(&name)).unwrap();
+        assert!(kind != "timer" || text.contains("\nPersistent=yes\n") && text.contains("\nRandomizedDelaySec="), "{name}");
         times.extend(text.lines().filter_map(|line| line.strip_prefix("OnCalendar=")).map(str::to_owned));
         let text = text.replace("/usr/lib/eco/", &format!("{}/", here("scripts").display()));
         // As templates, and as an instance that is looked at.
