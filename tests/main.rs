@@ -2,6 +2,7 @@
 
 mod automatic;
 mod breakages;
+mod closely;
 mod damage;
 mod decide_state;
 mod differential;
@@ -12,6 +13,7 @@ mod generations;
 mod harness;
 mod hazards;
 mod hooks;
+mod install;
 mod kill;
 mod mounts;
 mod notify;
@@ -22,6 +24,7 @@ mod power;
 mod prove;
 mod reference_readers;
 mod safety;
+mod schedules;
 mod shape;
 mod staging;
 mod swaps;

@@ -242,6 +242,17 @@ impl Tool {
         text.named("read", file).map_err(|e| Error::Config(e.to_string()))
     }
 
+    /// All of stdin as text, at most its last 64 KiB; what is no UTF-8 becomes a replacement character.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when it cannot be read.
+    pub fn read_all(&self) -> Result<String> {
+        use io::Read;
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).named("read", Path::new("stdin"))?;
+        Ok(String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(64 << 10)..]).into_owned())
+    }
+
     fn find_config(&self) -> Result<Option<PathBuf>> {
         if let Some(file) = self.common.config.clone().or_else(|| std::env::var_os("ECO_CONFIG").map(PathBuf::from)) {
             return Ok(Some(file));

@@ -615,7 +615,7 @@ pub struct Restore {
 /// A service or a unit was controlled, or looked at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Control {
-    /// `status`, `stop`, `start`, `restart`, `disable`, `enable` or `revert`.
+    /// `status`, `stop`, `start`, `restart`, `disable`, `enable`, `revert` or `tell`.
     #[serde(rename = "do")]
     pub verb: String,
     /// The unit, where it is not the whole service.

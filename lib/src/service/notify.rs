@@ -11,6 +11,8 @@ use std::time::Duration;
 pub const NOTIFY_DEADLINE: Duration = Duration::from_secs(30);
 /// A stream of old decisions must not start a thousand mailers.
 const MOST_AT_ONCE: usize = 16;
+/// What the command finds in its environment.
+const PHASE: &[(&str, &str)] = &[("ECO_PHASE", "notify")];
 
 /// The command, and what it is run for.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -81,19 +83,33 @@ impl Notifier {
         }
         self.reap(false);
         let Notice { about, subject, text, .. } = notice;
+        let (argv, deadline) = self.command(&subject);
         if self.running.len() >= MOST_AT_ONCE {
             self.failed.push(format!("nobody was told of {about}: {MOST_AT_ONCE} notifications are still under way"));
             return;
         }
-        // The program is chosen by the configuration alone.
-        let words = self.notify.command.iter().enumerate();
-        let argv: Argv = words.map(|(at, word)| if at == 0 { word.clone() } else { word.replace("{subject}", &subject) }).collect();
-        let (service, deadline) = (self.service.clone(), self.notify.timeout.map_or(NOTIFY_DEADLINE, |span| span.0));
-        let started = thread::Builder::new().name("notify".into()).spawn(move || service.tell(&argv, &[("ECO_PHASE", "notify")], text, deadline));
+        let service = self.service.clone();
+        let started = thread::Builder::new().name("notify".into()).spawn(move || service.tell(&argv, PHASE, text, deadline));
         match started {
             Ok(thread) => self.running.push((about, thread)),
             Err(e) => self.failed.push(format!("nobody was told of {about}: {e}")),
         }
+    }
+
+    /// Runs the command, whatever people want to be told of, and waits for it. The error says why nobody was told.
+    pub fn tell(&self, subject: &str, text: String) -> Result<(), String> {
+        if self.notify.command.is_empty() {
+            return Err("[notify] of eco.toml names no command".into());
+        }
+        let (argv, deadline) = self.command(subject);
+        self.service.tell(&argv, PHASE, text, deadline).map_or(Ok(()), Err)
+    }
+
+    /// The words of the command, and how long it may take. The program is chosen by the configuration alone.
+    fn command(&self, subject: &str) -> (Argv, Duration) {
+        let words = self.notify.command.iter().enumerate();
+        let argv = words.map(|(at, word)| if at == 0 { word.clone() } else { word.replace("{subject}", subject) }).collect();
+        (argv, self.notify.timeout.map_or(NOTIFY_DEADLINE, |span| span.0))
     }
 
     /// What could not be told since the last time, a sentence each. With `all`, those under way are waited for, which takes no

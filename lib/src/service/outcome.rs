@@ -1,6 +1,6 @@
 //! What a person asks of the service, and the `control` record that says how it ended.
 
-use super::{Proof, Service, State, Stopped, UnitVerb, millis};
+use super::{Notifier, Proof, Service, State, Stopped, UnitVerb, millis};
 use crate::error::{Error, Result};
 use crate::record::{Control, Scope};
 use std::time::{Duration, Instant};
@@ -74,6 +74,13 @@ pub fn restart(service: &Service) -> Result<Control> {
 pub fn unit(service: &Service, verb: UnitVerb, unit: Scope) -> Result<Control> {
     let ran = service.unit(verb, &unit, &[])?;
     Ok(Control { verb: verb.word().into(), unit: Some(unit), ok: Some(ran.ok()), pid: None, note: ran.why(), took_ms: ran.took_ms })
+}
+
+/// Tells people. `ok` is false where nobody was told, and the note says why.
+pub fn tell(notifier: Notifier, subject: String, text: String) -> Control {
+    let began = Instant::now();
+    let note = notifier.tell(&subject, text).err();
+    Control { verb: "tell".into(), ok: Some(note.is_none()), note, took_ms: millis(began), ..Control::default() }
 }
 
 fn seen(state: State) -> (Option<bool>, Option<u32>, Option<String>) {

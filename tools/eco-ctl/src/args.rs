@@ -17,7 +17,7 @@ pub struct Args {
     /// What to do, or to say
     #[arg(value_name = "VERB")]
     pub verb: Verb,
-    /// The unit, the type of a signal, a version, a decision; last, -: copy the records on stdin first
+    /// The unit, the subject, the type of a signal, a version, a decision; last, -: copy the records on stdin first
     #[arg(value_name = "WORD | -", num_args = 0..=2)]
     pub operands: Vec<String>,
     /// hold: until then, as in 2026-03-01T12:00:00Z [default: until resume]
@@ -80,6 +80,8 @@ pub enum Verb {
     Enable,
     /// Take back what a unit did
     Revert,
+    /// Tell people: the command of `[notify]`, with the text on stdin
+    Tell,
     /// Say: no rollback without a person
     Hold,
     /// Say: the hold is over
@@ -118,6 +120,8 @@ pub enum Task {
     Restart,
     /// Do something to one unit.
     Unit(UnitVerb, Scope),
+    /// Tell people, under this subject.
+    Tell(String),
 }
 
 impl Args {
@@ -130,6 +134,9 @@ impl Args {
             Some((last, rest)) if last == "-" => (rest, true),
             _ => (&self.operands[..], false),
         };
+        if copies && self.verb == Verb::Tell {
+            return Err(Error::Usage("tell reads its text from stdin, which cannot be a stream as well: leave out the '-'".into()));
+        }
         if let [_, more, ..] = operands {
             return Err(Error::Usage(format!("'{more}' is one word too many")));
         }
@@ -156,6 +163,7 @@ impl Args {
             Verb::Disable => deed(UnitVerb::Disable),
             Verb::Enable => deed(UnitVerb::Enable),
             Verb::Revert => deed(UnitVerb::Revert),
+            Verb::Tell => Ok(Asked::Deed(Task::Tell(named("tell needs a subject: one line that says what has happened")?))),
             Verb::Hold => alone(Asked::Word(Word::Hold)),
             Verb::Resume => alone(Asked::Word(Word::Resume)),
             Verb::Approve => Ok(Asked::Word(Word::Approve(operand.cloned()))),

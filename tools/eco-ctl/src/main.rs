@@ -4,7 +4,7 @@ mod args;
 mod words;
 
 use args::{Args, Asked, Task};
-use eco::service::{Service, outcome};
+use eco::service::{Notifier, Service, outcome};
 use eco::tool;
 use eco::verdict::Verdict;
 use std::process::ExitCode;
@@ -24,12 +24,12 @@ fn main() -> ExitCode {
         let config = tool.config()?;
         let service = Service::new(&config.root, &config.control, &config.units);
         copy(tool, copies)?;
-        if !matches!(task, Task::Status) {
+        if !matches!(task, Task::Status | Task::Tell(_)) {
             tool.changes_something()?;
         }
         // A rollback stops and starts the service too; it must not be disturbed half-way.
         let _lock = match task {
-            Task::Status => None,
+            Task::Status | Task::Tell(_) => None,
             _ => Some(config.ecosystem().lock(&tool.holder())?),
         };
         let control = match task {
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
             Task::Start => outcome::start(&service)?,
             Task::Restart => outcome::restart(&service)?,
             Task::Unit(verb, unit) => outcome::unit(&service, verb, unit)?,
+            Task::Tell(subject) => outcome::tell(Notifier::new(service, config.notify.unwrap_or_default()), subject, tool.read_all()?),
         };
         let verdict = control.ok.map_or(Verdict::Unknown, Verdict::from);
         tool.emit(control)?;
