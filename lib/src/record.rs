@@ -114,6 +114,8 @@ records! {
     Restore = "restore",
     /// A service or unit was controlled.
     Control = "control",
+    /// A gradual rollout entered a state.
+    Rollout = "rollout",
 }
 
 #[derive(Serialize)]
@@ -337,6 +339,7 @@ mod tests {
             "step",
             "restore",
             "control",
+            "rollout",
         ] {
             assert!(examples.contains(&format!("{{\"type\":\"{kind}\",")), "{kind}");
         }

@@ -316,6 +316,23 @@ impl Tool {
         Ok(())
     }
 
+    /// Gives the reader all that was written so far, before something that may take long, or that must not happen unrecorded.
+    ///
+    /// # Errors
+    /// As [`Tool::emit_at`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.output.flush()
+    }
+
+    /// The ecosystem's root where no description names one: `--root`, else the folder that the program was started in.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it is not there.
+    pub fn root(&self) -> Result<PathBuf> {
+        let root = self.common.root.as_deref().unwrap_or(Path::new("."));
+        std::fs::canonicalize(root).named("find", root).map_err(|e| Error::Config(e.to_string()))
+    }
+
     /// A stamp of now, with the ecosystem and host of this program.
     pub fn stamp(&self, time: Timestamp) -> Stamp {
         Stamp { time, ecosystem: self.ecosystem.clone(), host: self.host.clone() }

@@ -1,6 +1,7 @@
 //! What each section of `eco.toml` resolves to, for the person who wrote it.
 
 use super::Config;
+use crate::rollout::Command;
 use crate::scope::SqliteMode;
 use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, NOTIFY_DEADLINE, Occasion, UnitCommands, UnitKind};
 use crate::time::Span;
@@ -191,6 +192,7 @@ impl Text<'_> {
         }
         self.section("retention");
         self.line("safety", config.keep_safety.to_string());
+        self.rollout(config);
         if let Some(notify) = &config.notify {
             self.section("notify");
             self.command("command", &notify.command);
@@ -200,6 +202,26 @@ impl Text<'_> {
             };
             self.line("on", list(&notify.on.iter().map(on).collect::<Vec<_>>()));
             self.line("timeout", notify.timeout.unwrap_or(Span(NOTIFY_DEADLINE)).to_string());
+        }
+    }
+}
+
+impl Text<'_> {
+    fn rollout(&mut self, config: &Config) {
+        let Some(plan) = &config.rollout else { return };
+        self.section("rollout");
+        for (key, argv, command) in
+            [("set", &plan.set, Command::Set), ("gate", &plan.gate, Command::Gate), ("rollback", &plan.rollback, Command::Rollback)]
+        {
+            if argv.is_empty() {
+                self.line(key, "none: not run");
+            } else {
+                self.command(key, argv);
+                self.line("", format!("within {}", Span(plan.deadline(command))));
+            }
+        }
+        for (name, phase) in plan.phases() {
+            self.line(&name, phase);
         }
     }
 }
