@@ -337,11 +337,14 @@ fn describe(file: &Path, text: &str, error: &toml::de::Error) -> String {
 /// A parser's message about this line or one below it.
 fn said(file: &Path, text: &str, mut line: usize, message: &str) -> String {
     let message = message.lines().next().unwrap_or("cannot be understood");
+    let message = message.split(" at line ").next().unwrap_or(message);
     let mut near = None;
     // serde lists what it knows: "unknown field `stor`, expected one of `name`, `root`, `store`".
     if message.starts_with("unknown field") || message.starts_with("unknown variant") {
-        let mut names = message.split('`').skip(1).step_by(2);
-        if let Some(wrong) = names.next() {
+        let (wrong, known) = message.split_once(", expected ").unwrap_or((message, ""));
+        // Not every parser puts what it knows between backquotes.
+        let names = known.split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'))).filter(|word| !["", "one", "of", "or"].contains(word));
+        if let Some(wrong) = wrong.split('`').nth(1) {
             // Of a key in a table that is read whole, only the table's place is known.
             line += text.lines().skip(line - 1).position(|line| mentions(line, wrong)).unwrap_or(0);
             near = nearest(wrong, names);

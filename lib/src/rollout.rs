@@ -113,7 +113,10 @@ impl Pilot {
 /// [`Error::Usage`] for a version that nobody could name again.
 pub fn start(id: String, version: String, target: Scope) -> Result<Rollout> {
     if version.trim().is_empty() || version.len() > 255 || version.chars().any(char::is_control) {
-        return Err(Error::Usage(format!("'{}' cannot be a version: write up to 255 printable characters, such as planner@r42", version.escape_debug())));
+        return Err(Error::Usage(format!(
+            "'{}' cannot be a version: write up to 255 printable characters, such as planner@r42",
+            version.escape_debug()
+        )));
     }
     Ok(Rollout {
         id,

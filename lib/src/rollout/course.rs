@@ -348,7 +348,9 @@ impl Course {
             let stable = self.stable.rate();
             let shared = match rule {
                 "down" => self.stable.up() == Some(false),
-                _ => stable.zip(flight.evidence.latest.rate()).is_some_and(|(stable, canary)| stable > phase.limit + HAIR && canary <= SHARED * stable + HAIR),
+                _ => stable
+                    .zip(flight.evidence.latest.rate())
+                    .is_some_and(|(stable, canary)| stable > phase.limit + HAIR && canary <= SHARED * stable + HAIR),
             };
             let reasons = vec![breach(excess, stable)];
             if !shared {
@@ -599,8 +601,10 @@ impl Course {
             return;
         }
         let Some(flight) = &self.flight else { return };
-        let (time, decision) =
-            flight.carried.clone().unwrap_or_else(|| (flight.entered, Box::new(self.decision(flight, flight.entered, Severity::High, Action::Rollback))));
+        let (time, decision) = flight
+            .carried
+            .clone()
+            .unwrap_or_else(|| (flight.entered, Box::new(self.decision(flight, flight.entered, Severity::High, Action::Rollback))));
         self.order(Order::RollBack(time, decision), Purpose::RollBack);
     }
 
@@ -637,7 +641,9 @@ impl Course {
                 match name.and_then(place) {
                     None if !matches!(state, State::Stuck | State::RollingBack) => {
                         let name = name.unwrap_or("nothing").escape_debug();
-                        return self.steps.push(Step::Say(format!("the rollout of {} is in {name}, which the plan does not have", body.version.escape_debug())));
+                        return self
+                            .steps
+                            .push(Step::Say(format!("the rollout of {} is in {name}, which the plan does not have", body.version.escape_debug())));
                     }
                     place => (state, place),
                 }
@@ -672,6 +678,7 @@ impl Course {
         let counted = body.counted_s.filter(|seconds| (0.0..1e9).contains(seconds)).map(SignedDuration::from_secs_f64);
         flight.counted = counted.unwrap_or(if state == State::Holding { flight.counted.max(lasts) } else { flight.counted });
         flight.begun = body.begun.unwrap_or(flight.begun);
+        flight.hold = flight.hold.filter(|_| state == State::Paused && body.notes == ["operator"]);
         flight.notes.clone_from(&body.notes);
         flight.reasons.clone_from(&body.reasons);
         flight.decision.clone_from(&body.decision);
@@ -798,7 +805,11 @@ impl Course {
             cut: (action != Action::Escalate).then_some(cut),
             deadline: Some(later(time, if severity == Severity::Medium { MEDIUM } else { HIGH })),
             reasons: flight.reasons.iter().map(reason).collect(),
-            suspects: vec![Suspect { change: None, target: flight.target.to_string(), before_onset_s: onset.duration_since(flight.begun).as_secs_f64() }],
+            suspects: vec![Suspect {
+                change: None,
+                target: flight.target.to_string(),
+                before_onset_s: onset.duration_since(flight.begun).as_secs_f64(),
+            }],
             notes,
             alternative: None,
             reopened: None,

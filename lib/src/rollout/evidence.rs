@@ -38,7 +38,8 @@ impl Sample {
         };
         let requests = usable(&health.requests, "requests", f64::MAX);
         let success = usable(&health.success_rate, "success_rate", 1.0);
-        let rate = usable(&health.error_rate, "error_rate", 1.0).or_else(|| success.filter(|_| health.error_rate.is_absent()).map(|share| 1.0 - share));
+        let rate =
+            usable(&health.error_rate, "error_rate", 1.0).or_else(|| success.filter(|_| health.error_rate.is_absent()).map(|share| 1.0 - share));
         if rate.is_some() && health.requests.is_absent() {
             complain("a rate without requests");
         }

@@ -200,7 +200,9 @@ fn length(span: Span) -> Result<SignedDuration, String> {
 }
 
 fn check(phases: &[Phase], settle: SignedDuration) -> Result<(), String> {
-    let Some(last) = phases.last() else { return Err("a rollout needs phases: name, percentage, duration and rollback_on_error_rate of each".into()) };
+    let Some(last) = phases.last() else {
+        return Err("a rollout needs phases: name, percentage, duration and rollback_on_error_rate of each".into());
+    };
     for (at, phase) in phases.iter().enumerate() {
         let name = phase.name.escape_debug();
         if phase.name.is_empty() || STATES.contains(&phase.name.as_str()) {
