@@ -66,7 +66,9 @@ fn before() -> Vec<Value> {
     let point = |minute, id| json!({"type": "snapshot", "time": at(minute), "id": id, "covers": ["data", "config", "modules"], "verified": true});
     let mut all = vec![point(-480, "p1"), point(-90, "p2")];
     for minute in -120..0 {
-        all.push(json!({"type": "health", "time": at(minute), "up": true, "requests": 1200, "error_rate": 0.01, "response_ms": 120, "cpu_usage": 0.4}));
+        all.push(
+            json!({"type": "health", "time": at(minute), "up": true, "requests": 1200, "error_rate": 0.01, "response_ms": 120, "cpu_usage": 0.4}),
+        );
     }
     all.sort_by_key(|record| record["time"].as_str().unwrap().to_owned());
     all
@@ -93,7 +95,9 @@ fn states(records: &[Value]) -> Vec<String> {
     let line = |record: &Value| {
         let notes: Vec<String> = record["notes"].as_array().into_iter().flatten().map(text).collect();
         let time = &record["time"].as_str().unwrap()[11..16];
-        format!("{time} {} {} {} {}", text(&record["phase"]), text(&record["state"]), record["exposure"].as_f64().unwrap(), notes.join(",")).trim_end().to_owned()
+        format!("{time} {} {} {} {}", text(&record["phase"]), text(&record["state"]), record["exposure"].as_f64().unwrap(), notes.join(","))
+            .trim_end()
+            .to_owned()
     };
     entered.map(line).collect()
 }
@@ -154,8 +158,9 @@ fn the_input_is_copied_and_each_record_follows_the_line_that_caused_it() {
     let world = world();
     let stream = lines(&failing());
     let ran = world.run("eco-rollout").args(["--plan", "rollout.toml"]).stdin(&stream).exits(0);
-    let (own, copied): (Vec<&str>, Vec<&str>) = ran.stdout.lines().partition(|line| line.contains("\"begun\"") || line.contains("\"type\":\"decision\""));
-    assert_eq!((copied.join("\n") + "\n", own.len()), (stream, 4));
+    let (own, copied): (Vec<&str>, Vec<&str>) =
+        ran.stdout.lines().partition(|line| line.contains("\"begun\"") || line.contains("\"type\":\"decision\""));
+    assert_eq!((copied.join("\n") + "\n", own.len()), (stream.clone(), 4));
     let at = |part: &str| ran.stdout.lines().position(|line| line.contains(part)).unwrap();
     assert!(ran.stdout.lines().nth(at("\"state\":\"canary\"") - 1).unwrap().contains("\"state\":\"idle\""));
     assert!(ran.stdout.lines().nth(at("\"state\":\"rolling_back\"") - 1).unwrap().contains("10:04:00"));
@@ -203,11 +208,15 @@ fn a_plan_with_a_mistake_in_it_is_refused_with_its_line() {
     let world = world();
     let plan = world.read("rollout.toml");
     for (file, text, wants) in [
-        ("a.toml", plan.replacen("percentage = 50", "percentge = 50", 1), vec!["a.toml:12: unknown field `percentge`", "did you mean `percentage`?"]),
+        ("a.toml", plan.replacen("percentage = 50", "percentge = 50", 1), vec!["a.toml:13: unknown field `percentge`", "did you mean `percentage`?"]),
         ("b.toml", plan.replacen("gate =", "gat =", 1), vec!["b.toml:2: unknown field `gat`", "did you mean `gate`?"]),
         ("c.toml", plan.replacen("0.03", "3", 1), vec!["phase staged", "write 5 % as 0.05"]),
         ("d.toml", String::new(), vec!["needs phases"]),
-        ("e.yaml", "deployment:\n  phases:\n    - name: x\n      percentag: 100\n".into(), vec!["e.yaml:4: unknown field `percentag`", "did you mean `percentage`?"]),
+        (
+            "e.yaml",
+            "deployment:\n  phases:\n    - name: x\n      percentag: 100\n".into(),
+            vec!["e.yaml:4: unknown field `percentag`", "did you mean `percentage`?"],
+        ),
         ("f.yaml", "deployment: [\n".into(), vec!["f.yaml:"]),
         ("none.toml", String::new(), vec![]),
     ] {
@@ -256,9 +265,15 @@ fn what_a_failed_command_leaves_behind() {
         ),
     ] {
         let world = world();
-        fails.iter().for_each(|name| drop(world.write(format!("fail/{name}"), "")));
+        for name in fails {
+            world.write(format!("fail/{name}"), "");
+        }
         let ran = world.run("eco-rollout").args(["--plan", "rollout.toml", "--only"]).stdin(lines(&failing())).exits(code);
-        assert_eq!((states(&ran.records()), calls(&world)), (wants.iter().map(|s| s.to_string()).collect(), called.iter().map(|s| s.to_string()).collect()), "{fails:?}");
+        assert_eq!(
+            (states(&ran.records()), calls(&world)),
+            (wants.iter().map(|s| s.to_string()).collect(), called.iter().map(|s| s.to_string()).collect()),
+            "{fails:?}"
+        );
         assert!(ran.stderr.contains("bin/call ended with 1"), "{ran}");
         if code == 3 {
             let asked = ran.last("decision");
@@ -418,7 +433,8 @@ fn each_record_is_out_before_the_next_command_runs() {
 #[test]
 fn a_live_stream_is_answered_line_by_line() {
     let world = world();
-    let mut child = world.run("eco-rollout").args(["--plan", "rollout.toml"]).command().stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = world.run("eco-rollout").args(["--plan", "rollout.toml"]).command();
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut to = child.stdin.take().unwrap();
     writeln!(to, "{}", start(0, "v1")).unwrap();
     called(&world, "set 10");
