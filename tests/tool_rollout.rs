@@ -407,6 +407,16 @@ fn killed_during_any_command_it_goes_on_where_the_log_ends() {
 }
 
 #[test]
+fn a_log_with_a_torn_end_or_none_at_all() {
+    let world = world();
+    let canary = json!({"type": "rollout", "time": at(0), "version": "v1", "target": "module:planner", "phase": "canary", "state": "canary"});
+    world.write("log", [format!("{canary}\n").as_bytes(), b"{\"type\":\"health\",\"ti\xff"].concat());
+    world.run("eco-rollout").args(["--plan", "rollout.toml", "--resume", "log"]).exits(0);
+    assert_eq!(calls(&world), ["set 10"]);
+    world.run("eco-rollout").args(["--plan", "rollout.toml", "--resume", "none"]).exits(2).says("cannot read none: no such file");
+}
+
+#[test]
 fn the_last_record_alone_is_enough_to_go_on() {
     let world = world();
     let canary = json!({"type": "rollout", "time": at(0), "id": "r7", "version": "v1", "target": "module:planner", "phase": "canary", "state": "canary",

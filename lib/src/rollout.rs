@@ -96,9 +96,9 @@ impl Pilot {
         self.course.late
     }
 
-    /// What [`Pilot::recall`] reads, from the text of a log. Lines that are no record are no past.
-    pub fn recall_all(&mut self, log: &str) {
-        for (number, line) in (1..).zip(log.lines()) {
+    /// What [`Pilot::recall`] reads, from the bytes of a log. Lines that are no record are no past.
+    pub fn recall_all(&mut self, log: &[u8]) {
+        for (number, line) in (1..).zip(log.split(|byte| *byte == b'\n')) {
             let line = Line::parse(number, line.into());
             if line.fault.is_none() {
                 self.recall(&line.stamp, &line.record);

@@ -201,6 +201,14 @@ impl Tool {
         text.named("read", file).map_err(|e| Error::Config(e.to_string()))
     }
 
+    /// The same for a file that may hold anything.
+    ///
+    /// # Errors
+    /// As [`Tool::read_text`].
+    pub fn read_bytes(&self, file: &Path) -> Result<Vec<u8>> {
+        std::fs::read(file).named("read", file).map_err(|e| Error::Config(e.to_string()))
+    }
+
     fn find_config(&self) -> Result<Option<PathBuf>> {
         if let Some(file) = self.common.config.clone().or_else(|| std::env::var_os("ECO_CONFIG").map(PathBuf::from)) {
             return Ok(Some(file));

@@ -64,6 +64,15 @@ enum Purpose {
     RollBack,
 }
 
+/// How often a person was asked again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Reminded {
+    #[default]
+    Never,
+    HalfWay,
+    AtTheDeadline,
+}
+
 /// One rollout.
 #[derive(Clone, Debug)]
 struct Flight {
@@ -88,6 +97,7 @@ struct Flight {
     /// The id of the decision that is carried out, and the decision where it is somebody else's.
     decision: Option<String>,
     carried: Option<(Timestamp, Box<Decision>)>,
+    reminded: Reminded,
     reasons: Vec<Breach>,
     notes: Vec<String>,
 }
@@ -111,6 +121,7 @@ impl Flight {
             heard: None,
             decision: None,
             carried: None,
+            reminded: Reminded::Never,
             reasons: Vec::new(),
             notes: Vec::new(),
         }
@@ -201,6 +212,7 @@ impl Course {
             self.move_clock(now);
             self.take(now, stamp.time, record);
             self.judge(now);
+            self.remind(now);
         }
         std::mem::take(&mut self.steps)
     }
@@ -215,7 +227,6 @@ impl Course {
             Record::Rollout(body) => self.adopt(now, stamp.time, body, false),
             Record::Operator(word) => match (word.verb.as_str(), &mut self.flight) {
                 ("hold", Some(flight)) if flight.runs() => flight.hold = word.until,
-                ("resume" | "approve", Some(flight)) => flight.hold = None,
                 ("release", _) => self.release(word),
                 _ => {}
             },
@@ -280,6 +291,11 @@ impl Course {
         }
     }
 
+    /// Whether the version before is known to be down: no traffic may be moved to it.
+    fn stable_is_down(&self, now: Timestamp) -> bool {
+        self.stable.fresh(now, SILENCE).and_then(Latest::up) == Some(false)
+    }
+
     fn phase(&self) -> Option<&Phase> {
         self.flight.as_ref().and_then(|flight| self.plan.phases.get(flight.phase?))
     }
@@ -326,7 +342,10 @@ impl Course {
     }
 
     fn overhear(&mut self, time: Timestamp, decision: &Decision) {
-        let Some(flight) = &self.flight else { return };
+        let Some(flight) = &mut self.flight else { return };
+        if flight.is_own(&decision.id) && decision.reminder {
+            flight.reminded = if decision.overdue { Reminded::AtTheDeadline } else { Reminded::HalfWay };
+        }
         if matches!(decision.action, Action::Propose | Action::Rollback | Action::Escalate | Action::Investigate) {
             self.asked_by_us = flight.is_own(&decision.id);
         } else if decision.action == Action::Resolved {
@@ -342,12 +361,13 @@ impl Course {
             return;
         }
         let Some(phase) = self.phase().cloned() else { return };
+        let stable_is_down = self.stable_is_down(now);
         let Some(flight) = self.flight.as_mut().filter(|flight| flight.is_judged()) else { return };
         if let Some(excess) = flight.evidence.excess(now, &phase) {
             let rule = excess.rule;
-            let stable = self.stable.rate();
+            let stable = self.stable.fresh(now, SILENCE).and_then(Latest::rate);
             let shared = match rule {
-                "down" => self.stable.up() == Some(false),
+                "down" => stable_is_down,
                 _ => stable
                     .zip(flight.evidence.latest.rate())
                     .is_some_and(|(stable, canary)| stable > phase.limit + HAIR && canary <= SHARED * stable + HAIR),
@@ -385,8 +405,11 @@ impl Course {
             }
             if busy {
                 let (version, other) = (body.version.escape_debug(), flight.version.escape_debug());
-                let what = if flight.state == State::RollingBack { "is being rolled back" } else { "is being rolled out" };
-                return self.steps.push(Step::Say(format!("{version} is not started, because {other} {what}: start it again afterwards")));
+                let why = match flight.state {
+                    State::RollingBack => format!("{other} is being rolled back, until a restore of {} is in the stream", flight.target),
+                    _ => format!("{other} is being rolled out"),
+                };
+                return self.steps.push(Step::Say(format!("{version} is not started, start it again afterwards: {why}")));
             }
             // A version that is done is the stable one now: the newer one begins without any traffic.
             old = if flight.state == State::Done { 0.0 } else { flight.exposure };
@@ -448,7 +471,7 @@ impl Course {
         let Some(flight) = &mut self.flight else { return };
         (flight.notes, flight.reasons) = (vec![why.into()], reasons);
         self.enter(time, State::Paused);
-        self.decide(time, Severity::Medium, Action::Propose);
+        self.decide(Action::Propose);
     }
 
     fn back_to_the_phase(&mut self, now: Timestamp) {
@@ -464,12 +487,13 @@ impl Course {
     }
 
     fn roll_back(&mut self, now: Timestamp, why: &str, reasons: Vec<Breach>, carried: Option<(Timestamp, Box<Decision>)>) {
+        let stable_is_down = self.stable_is_down(now);
         let Some(flight) = &mut self.flight else { return };
         (flight.notes, flight.reasons, flight.decision) = (vec![why.into()], reasons, None);
         flight.entered = now;
         flight.hold = None;
         self.quarantine.insert(flight.version.clone());
-        if self.stable.up() == Some(false) {
+        if stable_is_down {
             // Nothing is better than what is there: no traffic is moved, nothing is ordered.
             self.enter(now, State::RollingBack);
             return self.stuck(now, "stable-down");
@@ -481,7 +505,7 @@ impl Course {
         let theirs = flight.carried.is_some();
         self.enter(now, State::RollingBack);
         if !theirs {
-            self.decide(now, Severity::High, Action::Rollback);
+            self.decide(Action::Rollback);
         }
         if let Some(flight) = &mut self.flight {
             flight.exposure = had;
@@ -494,7 +518,7 @@ impl Course {
         flight.notes = vec![why.into()];
         self.quarantine.insert(flight.version.clone());
         self.enter(now, State::Stuck);
-        self.decide(now, Severity::High, Action::Escalate);
+        self.decide(Action::Escalate);
     }
 
     /// The version is gone, whoever did it.
@@ -601,10 +625,7 @@ impl Course {
             return;
         }
         let Some(flight) = &self.flight else { return };
-        let (time, decision) = flight
-            .carried
-            .clone()
-            .unwrap_or_else(|| (flight.entered, Box::new(self.decision(flight, flight.entered, Severity::High, Action::Rollback))));
+        let (time, decision) = flight.carried.clone().unwrap_or_else(|| (flight.entered, Box::new(self.decision(flight, Action::Rollback))));
         self.order(Order::RollBack(time, decision), Purpose::RollBack);
     }
 
@@ -667,7 +688,7 @@ impl Course {
         }
         let weight = phase.map_or(0.0, |number| self.plan.phases[number].percentage);
         let lasts = phase.map_or(SignedDuration::ZERO, |number| self.plan.phases[number].lasts);
-        (flight.phase, flight.state, flight.since, flight.entered) = (phase, state, since, time);
+        (flight.phase, flight.state, flight.since, flight.entered, flight.reminded) = (phase, state, since, time, Reminded::Never);
         let said = body.exposure.filter(|percent| (0.0..=100.0).contains(percent));
         flight.exposure = match state {
             State::Running | State::Holding | State::Paused | State::Done => said.unwrap_or(weight),
@@ -697,13 +718,13 @@ impl Course {
     /// Makes sure that the world is as the last record says.
     fn go_on(&mut self) {
         let Some(flight) = &self.flight else { return };
+        let now = self.clock.unwrap_or(flight.entered);
         match flight.state {
             State::Idle if self.quarantine.contains(&flight.version) => self.refuse("quarantined"),
             State::Idle => self.run_gate(),
             State::Running | State::Holding | State::Paused => self.order(Order::Set(flight.exposure), Purpose::Again),
-            State::RollingBack if self.stable.up() == Some(false) && flight.decision.is_none() => {
-                let now = self.clock.unwrap_or(flight.entered);
-                self.stuck(now, "stable-down");
+            State::RollingBack if flight.decision.is_none() && flight.notes != ["restored"] && self.stable_is_down(now) => {
+                self.stuck(now, "stable-down")
             }
             State::RollingBack => self.order(Order::Set(0.0), if flight.notes == ["restored"] { Purpose::Gone } else { Purpose::Zero }),
             State::RolledBack | State::Refused | State::Stuck | State::Done => {}
@@ -717,6 +738,7 @@ impl Course {
         let Some(flight) = &mut self.flight else { return };
         flight.state = state;
         flight.entered = time;
+        flight.reminded = Reminded::Never;
         if matches!(state, State::Running | State::Holding | State::Done) {
             (flight.notes, flight.reasons, flight.decision) = (Vec::new(), Vec::new(), None);
         }
@@ -763,15 +785,42 @@ impl Course {
         }
     }
 
-    fn decide(&mut self, time: Timestamp, severity: Severity, action: Action) {
+    fn decide(&mut self, action: Action) {
         let Some(flight) = &self.flight else { return };
-        let decision = self.decision(flight, time, severity, action);
+        let (time, decision) = (flight.entered, self.decision(flight, action));
         self.asked_by_us = true;
         self.steps.push(Step::Write(time, Box::new(decision.into())));
     }
 
-    /// What this rollout asks for, as everybody else's decisions say it. Whoever makes it again after a crash makes the same.
-    fn decision(&self, flight: &Flight, time: Timestamp, severity: Severity, action: Action) -> Decision {
+    /// Who does not answer is asked again: half-way to the deadline, and at it.
+    fn remind(&mut self, now: Timestamp) {
+        let Some(flight) = &self.flight else { return };
+        let action = match flight.state {
+            State::Paused => Action::Propose,
+            State::Stuck => Action::Escalate,
+            _ => return,
+        };
+        let (waited, allowed) = (now.duration_since(flight.entered), allowance(action));
+        let due = match waited {
+            waited if waited >= allowed => Reminded::AtTheDeadline,
+            waited if waited * 2 >= allowed => Reminded::HalfWay,
+            _ => Reminded::Never,
+        };
+        if due <= flight.reminded || self.under_way.is_some() {
+            return;
+        }
+        let decision = Decision { reminder: true, overdue: due == Reminded::AtTheDeadline, ..self.decision(flight, action) };
+        if let Some(flight) = &mut self.flight {
+            flight.reminded = due;
+        }
+        self.asked_by_us = true;
+        self.steps.push(Step::Write(now, Box::new(decision.into())));
+    }
+
+    /// What this rollout asks for in its state, as everybody else's decisions say it. Whoever makes it again after a crash makes the same.
+    fn decision(&self, flight: &Flight, action: Action) -> Decision {
+        let time = flight.entered;
+        let severity = if action == Action::Propose { Severity::Medium } else { Severity::High };
         let window = flight.reasons.first().and_then(|reason| reason.window_s).unwrap_or(0.0);
         let onset = earlier(time, window);
         // Where a deployment said when it changed the target, points after that may hold the new version.
@@ -803,7 +852,7 @@ impl Course {
             snapshot: None,
             onset: Some(onset),
             cut: (action != Action::Escalate).then_some(cut),
-            deadline: Some(later(time, if severity == Severity::Medium { MEDIUM } else { HIGH })),
+            deadline: Some(later(time, allowance(action))),
             reasons: flight.reasons.iter().map(reason).collect(),
             suspects: vec![Suspect {
                 change: None,
@@ -818,6 +867,11 @@ impl Course {
             overdue: false,
         }
     }
+}
+
+/// How long a person may take to answer.
+fn allowance(action: Action) -> SignedDuration {
+    if action == Action::Propose { MEDIUM } else { HIGH }
 }
 
 /// The same whenever it is asked for in this state.

@@ -99,6 +99,11 @@ impl Latest {
         self.0.back().map(|sample| sample.up)
     }
 
+    /// The same if it is not older than this; else nothing: a version that nobody asks any more says nothing about now.
+    pub fn fresh(&self, now: Timestamp, age: SignedDuration) -> Option<&Latest> {
+        self.0.back().filter(|sample| now.duration_since(sample.time) <= age).map(|_| self)
+    }
+
     fn all_down(&self) -> bool {
         self.0.len() == LATEST && self.0.iter().all(|sample| !sample.up)
     }

@@ -199,7 +199,7 @@ fn check_promotions(name: u64, flown: &Flown) -> usize {
     let all: Vec<_> = flown.rollouts().collect();
     for (at, time, body) in &all {
         let Some(number) = PHASES.iter().position(|(phase, ..)| body.state == *phase) else { continue };
-        let last = all.iter().filter(|(before, ..)| before < at).last();
+        let last = all.iter().rfind(|(before, ..)| before < at);
         // Without one before it, it is where another run had been.
         let Some((_, _, before)) = last.filter(|(_, _, last)| number > 0 && last.phase != body.phase) else { continue };
         promotions += 1;

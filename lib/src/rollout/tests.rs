@@ -123,7 +123,14 @@ fn words(time: Timestamp, record: &Record) -> String {
                 Action::Escalate => "escalate",
                 _ => "other",
             };
-            format!("{} decision {action} {}", time.strftime("%H:%M"), body.notes.join(","))
+            let again = if body.overdue {
+                " overdue"
+            } else if body.reminder {
+                " reminder"
+            } else {
+                ""
+            };
+            format!("{} decision {action} {}{again}", time.strftime("%H:%M"), body.notes.join(","))
         }
         other => panic!("{other:?}"),
     }
@@ -229,6 +236,22 @@ fn no_traffic_goes_to_an_old_version_that_is_down() {
     assert_eq!(story.states()[1..], ["v1 canary rolling_back 10 fast", "v1 canary stuck 10 stable-down"]);
     assert_eq!(story.orders(), [""; 0]);
     assert!(story.pilot.is_stuck());
+}
+
+#[test]
+fn what_was_known_of_the_old_version_long_ago_protects_nobody_now() {
+    let mut story =
+        Story::new(&THREE.replace("percentage = 10", "percentage = 100").split("[[phase]]\nname = \"staged\"").next().unwrap().to_owned());
+    story.start("v1").minutes(10, 1.0, 9.0).tell(down("stable"));
+    for _ in 0..20 {
+        story.tell(traffic("canary", 100.0, 1.0));
+        story.minute += 1;
+    }
+    for _ in 0..3 {
+        story.tell(traffic("canary", 100.0, 60.0));
+        story.minute += 1;
+    }
+    assert_eq!(story.states()[1..], ["v1 canary rolling_back 0 fast", "v1 canary rolled_back 0 fast"]);
 }
 
 #[test]
@@ -548,6 +571,33 @@ fn an_outage_of_the_monitoring_is_no_time_and_no_silence_for_who_goes_on_from_on
     assert_eq!(story.states(), [""; 0]);
     story.minutes(2, 1.0, 1.0);
     assert_eq!(story.said, ["16:00 v1 staged staged 50"]);
+}
+
+#[test]
+fn who_does_not_answer_is_asked_again() {
+    let mut story = Story::started();
+    story.minutes(5, 1.0, 1.0).word("hold").minutes(30 * 60, 1.0, 1.0);
+    assert_eq!(
+        story.said[1..],
+        [
+            "10:05 v1 canary paused 10 operator",
+            "10:05 decision propose operator,store",
+            "22:05 decision propose operator,store reminder",
+            "10:05 decision propose operator,store overdue"
+        ]
+    );
+    let mut story = Story::started();
+    story.fails = vec!["back"];
+    story.minutes(100, 50.0, 1.0);
+    assert_eq!(
+        story.said[3..],
+        [
+            "10:04 v1 canary stuck 0 rollback-failed",
+            "10:04 decision escalate rollback-failed",
+            "10:34 decision escalate rollback-failed reminder",
+            "11:04 decision escalate rollback-failed overdue"
+        ]
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         let steering = Steering::new(plan.clone(), &root, config.as_ref().and_then(|config| config.file.as_deref()));
         let mut pilot = Pilot::new(plan, name);
         if let Some(log) = &args.resume {
-            pilot.recall_all(&tool.read_text(log)?);
+            pilot.recall_all(&tool.read_bytes(log)?);
         }
         tool.open_input("pipe records in, as in: eco-health --every 60s | eco-rollout --plan rollout.toml")?;
         if args.only {
