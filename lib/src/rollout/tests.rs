@@ -240,8 +240,8 @@ fn no_traffic_goes_to_an_old_version_that_is_down() {
 
 #[test]
 fn what_was_known_of_the_old_version_long_ago_protects_nobody_now() {
-    let mut story =
-        Story::new(&THREE.replace("percentage = 10", "percentage = 100").split("[[phase]]\nname = \"staged\"").next().unwrap().to_owned());
+    let all_at_once = THREE.replace("percentage = 10", "percentage = 100");
+    let mut story = Story::new(all_at_once.split("[[phase]]\nname = \"staged\"").next().unwrap());
     story.start("v1").minutes(10, 1.0, 9.0).tell(down("stable"));
     for _ in 0..20 {
         story.tell(traffic("canary", 100.0, 1.0));

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(name = "eco-rollout", version, after_help = "Reads records from stdin. The plan is described in eco.toml(5), under [rollout].")]
 pub struct Args {
-    /// Follow this plan (TOML, or YAML by its name) instead of [rollout] in eco.toml
+    /// Follow this plan (TOML, or YAML by its name) instead of the one in eco.toml
     #[arg(short, long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
     /// Go on where this log of an earlier run ends
