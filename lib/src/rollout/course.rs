@@ -671,6 +671,8 @@ impl Course {
             }
         };
         let before = self.flight.take();
+        // What the version in flight had is what a newer one has, until something else is set.
+        let old = before.as_ref().filter(|flight| flight.state != State::Done).map_or(0.0, |flight| flight.exposure);
         let same = |flight: &Flight| flight.version == body.version && flight.target == body.target && state != State::Idle;
         let ours = before.clone().filter(same);
         if let Some(flight) = before.filter(|flight| state == State::Idle && flight.is_judged() && flight.version == body.version) {
@@ -691,7 +693,9 @@ impl Course {
         (flight.phase, flight.state, flight.since, flight.entered, flight.reminded) = (phase, state, since, time, Reminded::Never);
         let said = body.exposure.filter(|percent| (0.0..=100.0).contains(percent));
         flight.exposure = match state {
-            State::Running | State::Holding | State::Paused | State::Done => said.unwrap_or(weight),
+            // A record cannot give more than its phase does.
+            State::Running | State::Holding | State::Paused | State::Done => said.unwrap_or(weight).min(weight),
+            State::Idle => old,
             // It says what was about to be set: whether that was done nobody knows.
             State::RollingBack => weight,
             _ => said.unwrap_or(0.0),

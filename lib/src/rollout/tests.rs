@@ -539,6 +539,7 @@ fn a_record_of_any_state_is_where_to_go_on() {
     for (state, phase, exposure, orders, states) in [
         ("canary", Some("canary"), Some(10.0), &["set 10"][..], &[][..]),
         ("staged", Some("staged"), None, &["set 50"], &[]),
+        ("canary", Some("canary"), Some(100.0), &["set 10"], &[]),
         ("holding", Some("staged"), Some(50.0), &["set 50"], &[]),
         ("paused", Some("full"), Some(100.0), &["set 100"], &[]),
         ("rolling_back", Some("canary"), Some(0.0), &["set 0", "back rollout-r1-20260301T100000Z-rollback"], &["canary rolled_back 0"]),
@@ -559,6 +560,20 @@ fn a_record_of_any_state_is_where_to_go_on() {
         let refused = matches!(state, "rolling_back" | "rolled_back" | "stuck");
         assert_eq!(story.states().last().is_some_and(|last| last.contains("quarantined")), refused, "{state}");
     }
+}
+
+#[test]
+fn a_crash_while_the_gate_is_asked_about_a_newer_version_leaves_it_no_traffic() {
+    let mut story = Story::new(THREE);
+    let body = |version: &str| start("r1".into(), version.into(), "module:planner".parse().unwrap()).unwrap();
+    let stamp = Stamp { time: at(0), ..Stamp::default() };
+    let staged = Rollout { state: "staged".into(), phase: Some("staged".into()), ..body("v1") };
+    story.pilot.recall(&stamp, &staged.into());
+    story.pilot.recall(&stamp, &body("v2").into());
+    story.fails = vec!["gate"];
+    let steps = story.pilot.resume();
+    story.follow(steps);
+    assert_eq!((story.orders(), story.states()), (["gate", "set 0"].map(String::from).to_vec(), vec!["v2 - refused 0 gate".to_owned()]));
 }
 
 #[test]
