@@ -30,6 +30,7 @@ mod tool_health;
 mod tool_ls;
 mod tool_report;
 mod tool_restore;
+mod tool_rollout;
 mod tool_snap;
 mod tool_verify;
 mod trees;

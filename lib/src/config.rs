@@ -8,6 +8,7 @@ mod describe;
 use crate::error::{Error, Named, Result, nearest};
 use crate::health::Probe;
 use crate::restore::{self, Verify};
+use crate::rollout::Plan;
 use crate::scope::{CaptureRules, Scopes, SqliteMode};
 use crate::service::{Argv, Control, Hooks, Notify, Service, UnitCommands, UnitKind, Units};
 use crate::time::Span;
@@ -55,6 +56,8 @@ pub struct Config {
     pub keep_safety: Span,
     /// How people are told.
     pub notify: Option<Notify>,
+    /// How a new version gets its traffic.
+    pub rollout: Option<Plan>,
     /// Where programs without a slash in their name are looked for.
     pub path: Option<OsString>,
 }
@@ -124,6 +127,7 @@ struct File {
     #[serde(default)]
     retention: Retention,
     notify: Option<Notify>,
+    rollout: Option<Plan>,
 }
 
 #[derive(Default, Deserialize)]
@@ -214,8 +218,31 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
         config.notify = parsed.notify;
+        config.rollout = parsed.rollout;
         config.path = overrides.path.clone();
     })
+}
+
+/// The plan of a rollout in a file of its own: YAML where its name ends in `.yaml` or `.yml`, else TOML.
+///
+/// # Errors
+/// [`Error::Config`] with file, line and, for a mistyped key, the nearest known one; or because the file has commands and others may
+/// write it.
+pub fn load_plan(file: &Path) -> Result<Plan> {
+    let text = fs::read_to_string(file).named("read", file).map_err(|e| Error::Config(e.to_string()))?;
+    let is_yaml = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
+    let plan: Plan = if is_yaml {
+        serde_saphyr::from_str(&text).map_err(|e| {
+            let line = e.location().map_or(1, |place| place.line() as usize);
+            Error::Config(said(file, &text, line, &e.without_snippet().to_string()))
+        })?
+    } else {
+        toml::from_str(&text).map_err(|e| Error::Config(describe(file, &text, &e)))?
+    };
+    if plan.has_commands() {
+        refuse_if_others_may_write(file)?;
+    }
+    Ok(plan)
 }
 
 /// A service described by the command line alone.
@@ -261,6 +288,7 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         verify: Verify::default(),
         keep_safety: KEEP_SAFETY,
         notify: None,
+        rollout: None,
         path: None,
     };
     fill(&mut config);
@@ -323,13 +351,20 @@ fn describe(file: &Path, text: &str, error: &toml::de::Error) -> String {
 }
 
 fn describe_at(file: &Path, text: &str, began: usize, message: &str) -> String {
-    let mut line = text[..began.min(text.len())].matches('\n').count() + 1;
+    said(file, text, text[..began.min(text.len())].matches('\n').count() + 1, message)
+}
+
+/// A parser's message about this line or one below it.
+fn said(file: &Path, text: &str, mut line: usize, message: &str) -> String {
     let message = message.lines().next().unwrap_or("cannot be understood");
+    let message = message.split(" at line ").next().unwrap_or(message);
     let mut near = None;
     // serde lists what it knows: "unknown field `stor`, expected one of `name`, `root`, `store`".
     if message.starts_with("unknown field") || message.starts_with("unknown variant") {
-        let mut names = message.split('`').skip(1).step_by(2);
-        if let Some(wrong) = names.next() {
+        let (wrong, known) = message.split_once(", expected ").unwrap_or((message, ""));
+        // Not every parser puts what it knows between backquotes.
+        let names = known.split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'))).filter(|word| !["", "one", "of", "or"].contains(word));
+        if let Some(wrong) = wrong.split('`').nth(1) {
             // Of a key in a table that is read whole, only the table's place is known.
             line += text.lines().skip(line - 1).position(|line| mentions(line, wrong)).unwrap_or(0);
             near = nearest(wrong, names);

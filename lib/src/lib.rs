@@ -11,6 +11,7 @@
 //! **pure**: data and `now` in, data out: no disk, no clock, no environment
 //! - [`policy`]: records so far and a policy -> decisions with their reasons
 //! - [`plan`]: the tree as it is and as it was -> what a rollback creates, replaces, removes and keeps
+//! - [`rollout`]: a new version's traffic, step by step: records in, records and orders out
 //!
 //! **disk**: files; no processes, no network
 //! - [`disk`]: file operations that name their path; atomic replace; locks; the platform's calls
@@ -41,6 +42,7 @@ pub mod verdict;
 
 pub mod plan;
 pub mod policy;
+pub mod rollout;
 
 pub mod archive;
 pub mod compare;

@@ -115,6 +115,8 @@ records! {
     Restore = "restore",
     /// A service or unit was controlled.
     Control = "control",
+    /// A gradual rollout entered a state.
+    Rollout = "rollout",
 }
 
 #[derive(Serialize)]
@@ -341,6 +343,7 @@ mod tests {
             "step",
             "restore",
             "control",
+            "rollout",
         ] {
             assert!(examples.contains(&format!("{{\"type\":\"{kind}\",")), "{kind}");
         }

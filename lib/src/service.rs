@@ -10,6 +10,7 @@ pub mod outcome;
 mod pidfd;
 mod process;
 mod quiesce;
+mod steering;
 mod systemd;
 mod watch;
 
@@ -18,6 +19,7 @@ pub use command::{Ended, Ran};
 pub use notify::{NOTIFY_DEADLINE, Notice, Notifier, Notify, Occasion};
 pub use process::{Holder, Process};
 pub use quiesce::{HOOK_DEADLINE, Hooks, Quiesce};
+pub use steering::Steering;
 
 use crate::error::{Error, Result};
 use crate::record::Scope;

@@ -2,6 +2,7 @@
 
 use super::Config;
 use crate::health::{LOG_WINDOW, Probe, Says, TimeForm};
+use crate::rollout::Command;
 use crate::scope::SqliteMode;
 use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, NOTIFY_DEADLINE, Occasion, UnitCommands, UnitKind};
 use crate::time::Span;
@@ -235,6 +236,7 @@ impl Text<'_> {
         }
         self.section("retention");
         self.line("safety", config.keep_safety.to_string());
+        self.rollout(config);
         if let Some(notify) = &config.notify {
             self.section("notify");
             self.command("command", &notify.command);
@@ -254,6 +256,26 @@ fn usage(config: &Config) -> &'static str {
         "of the service's processes, as shares of what their control group or the machine allows"
     } else {
         "of the whole machine: without a pidfile, process or unit nobody knows the service's own"
+    }
+}
+
+impl Text<'_> {
+    fn rollout(&mut self, config: &Config) {
+        let Some(plan) = &config.rollout else { return };
+        self.section("rollout");
+        for (key, argv, command) in
+            [("set", &plan.set, Command::Set), ("gate", &plan.gate, Command::Gate), ("rollback", &plan.rollback, Command::Rollback)]
+        {
+            if argv.is_empty() {
+                self.line(key, "none: not run");
+            } else {
+                self.command(key, argv);
+                self.line("", format!("within {}", Span(plan.deadline(command))));
+            }
+        }
+        for (name, phase) in plan.phases() {
+            self.line(&name, phase);
+        }
     }
 }
 

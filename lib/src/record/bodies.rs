@@ -632,3 +632,67 @@ pub struct Control {
     /// How long it took.
     pub took_ms: u64,
 }
+
+/// A gradual rollout and the state that it entered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The rollout's id.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// What is rolled out, named by its content: the same word means the same bytes.
+    pub version: String,
+    /// What it is a version of, and what is rolled back if it fails.
+    pub target: Scope,
+    /// The phase of the plan that it is in, or was in last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// `idle`, the name of a phase, `holding`, `paused`, `rolling_back`, `rolled_back`, `refused`, `stuck` or `done`.
+    pub state: String,
+    /// Which share of the traffic the version gets, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<f64>,
+    /// When the phase began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When the rollout began; restore points after this may hold the version already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Timestamp>,
+    /// How much of the time since the phase began counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_s: Option<f64>,
+    /// The version that reached `done` last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<String>,
+    /// The decision that is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// What was seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Breach>,
+    /// Why it paused, was refused, is being rolled back or is stuck, in single words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// A limit of a rollout's phase that was exceeded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Breach {
+    /// `fast`, `sustained` or `down`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The metric that was looked at.
+    pub metric: String,
+    /// Its value.
+    pub observed: serde_json::Value,
+    /// The comparison, as in `> 0.05`.
+    pub threshold: String,
+    /// From the first sample that was looked at to the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_s: Option<f64>,
+    /// Requests in these samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<f64>,
+    /// The error rate of the version before, at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<f64>,
+}

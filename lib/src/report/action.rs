@@ -2,7 +2,9 @@
 
 use super::health::observed;
 use super::words::{clock, id6, millis, shorten, span};
-use crate::record::{Action, Change, Control, Decision, Operator, Plan, Reason, Record, Restore, Severity, Signal, Snapshot, Step, Verification};
+use crate::record::{
+    Action, Change, Control, Decision, Operator, Plan, Reason, Record, Restore, Rollout, Severity, Signal, Snapshot, Step, Verification,
+};
 
 /// Free text from records is cut after so many characters: a report is read by people.
 const FREE_TEXT: usize = 300;
@@ -20,6 +22,7 @@ pub(super) fn sentence(record: &Record) -> Option<String> {
         Record::Step(body) => step(body),
         Record::Restore(body) => restore(body),
         Record::Control(body) => control(body),
+        Record::Rollout(body) => rollout(body),
         Record::Health(_) | Record::Entry(_) | Record::Difference(_) | Record::Other(_) => return None,
     };
     Some(text)
@@ -153,6 +156,12 @@ fn control(body: &Control) -> String {
     };
     let note = body.note.as_deref().map_or_else(String::new, |note| format!(": {note}"));
     free(&format!("control: {} {unit} {result}{note}", body.verb))
+}
+
+fn rollout(body: &Rollout) -> String {
+    let exposure = body.exposure.map_or_else(String::new, |percent| format!(", it gets {percent} % of the traffic"));
+    let why = if body.notes.is_empty() { String::new() } else { format!(": {}", body.notes.join(", ")) };
+    free(&format!("rollout of {}: {}{why}{exposure}", body.version, body.state.replace('_', " ")))
 }
 
 /// `2 min before the onset`, or after it.

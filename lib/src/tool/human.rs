@@ -2,8 +2,8 @@
 //! more than a row. Colour only underlines what the words already say; text from records cannot reach the terminal raw.
 
 use crate::record::{
-    Action, Change, Control, Decision, Difference, Entry, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Severity, Signal, Snapshot,
-    Stamp, Step, Verification,
+    Action, Change, Control, Decision, Difference, Entry, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Rollout, Severity, Signal,
+    Snapshot, Stamp, Step, Verification,
 };
 use crate::report::words::{self, clock, count, id6, millis, percent, size, span, visible};
 use crate::time::{Timestamp, seconds_between};
@@ -80,6 +80,7 @@ impl Table {
             Record::Step(body) => step(time, body),
             Record::Restore(body) => restore(time, body),
             Record::Control(body) => control(time, body),
+            Record::Rollout(body) => rollout(time, body),
             Record::Other(kind) => Row { columns: &[], cells: vec![time, styled(visible(kind), DIM)], below: Vec::new() },
         };
         let mut text = String::new();
@@ -502,6 +503,41 @@ fn control(time: Cell, body: &Control) -> Row {
             free(notes.join(", "), PLAIN),
         ],
         below: Vec::new(),
+    }
+}
+
+fn rollout(time: Cell, body: &Rollout) -> Row {
+    let style = match body.state.as_str() {
+        "done" => GOOD,
+        "rolling_back" | "stuck" => BAD,
+        "holding" | "paused" | "rolled_back" | "refused" => DOUBT,
+        _ => HEAD,
+    };
+    let mut below: Vec<Vec<Cell>> = Vec::new();
+    for reason in &body.reasons {
+        let requests = reason.requests.map_or_else(String::new, |requests| format!(", {requests} requests"));
+        let window = reason.window_s.map_or_else(String::new, |s| format!(" in {}", span(s as i64)));
+        let stable = reason.stable.map_or_else(String::new, |rate| format!("; the version before: {rate}"));
+        let (metric, observed, limit) = (visible(&reason.metric), visible(&reason.observed.to_string()), visible(&reason.threshold));
+        below.push(vec![cell("because"), cell(format!("{metric} {observed}, limit {limit}{requests}{window}{stable}"))]);
+    }
+    match body.state.as_str() {
+        "paused" => below.push(vec![cell("to act"), cell("an operator record: resume goes on, reject rolls back")]),
+        "stuck" => below.push(vec![cell("to act"), styled("mend it by hand, or an operator record: reject tries to roll back again", BAD)]),
+        _ => {}
+    }
+    Row {
+        columns: &[("TIME (UTC)", 19), ("VERSION", 20), ("TARGET", 20), ("PHASE", 10), ("STATE", 12), ("TRAFFIC", -7), ("NOTES", 0)],
+        cells: vec![
+            time,
+            cell(visible(&body.version)),
+            cell(visible(&body.target.to_string())),
+            cell(or_dash(body.phase.as_deref())),
+            styled(visible(&body.state), style),
+            cell(body.exposure.map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"))),
+            free(visible(&body.notes.join(", ")), PLAIN),
+        ],
+        below,
     }
 }
 
