@@ -202,6 +202,22 @@ fn a_rollback_that_was_killed_with_the_pipe_is_finished_by_the_next_one() {
 }
 
 #[test]
+fn a_rollback_that_was_taken_back_is_handed_to_people_at_once() {
+    let world = World::shop();
+    world.snapshot();
+    world.program("bin/never", "#!/bin/sh\nexit 1\n");
+    world.write("eco.toml", world.read("eco.toml").replace("bin/selftest", "bin/never"));
+    let watch = Watch::start(&world, ("ECO_METRICS", ""));
+    break_config(&world, &watch);
+    until("an escalation", &watch, || watch.has("decision", "action", "escalate"));
+    let escalation = watch.all("decision").into_iter().find(|decision| decision["action"] == "escalate").unwrap();
+    assert_eq!(escalation["notes"], serde_json::json!(["rollback-failed"]), "not after the cooldown, as one that did not help");
+    let reverted: Vec<Value> = watch.all("restore").into_iter().filter(|restore| restore["phase"] == "reverted").collect();
+    assert_eq!((reverted.len(), &reverted[0]), (2, &reverted[1]), "where it ended, and where the decision was told");
+    watch.stop();
+}
+
+#[test]
 fn a_member_that_is_killed_ends_the_whole_and_is_named() {
     let world = World::shop();
     for name in ["eco-health", "eco-decide", "eco-restore"] {

@@ -1,5 +1,5 @@
-//! Words of people on their way into a pipeline that runs: who cannot write into its pipe writes here, and the source of the
-//! pipeline takes it up.
+//! Words on their way into a pipeline that runs: who cannot write into its pipe writes here, and the source of the pipeline takes
+//! it up. People speak so, and rollbacks, which end behind the one who decides.
 //!
 //! Everything is in the folder [`OURS`] at the ecosystem's root, so who may write there may speak:
 //!
@@ -187,8 +187,8 @@ fn refusal(line: &Line, now: Timestamp) -> Option<String> {
     if let Some(fault) = &line.fault {
         return Some(format!("it is no record ({fault})"));
     }
-    if !matches!(line.record, Record::Operator(_) | Record::Signal(_) | Record::Change(_)) {
-        return Some(format!("people do not write '{}' records", line.record.kind().escape_debug()));
+    if !matches!(line.record, Record::Operator(_) | Record::Signal(_) | Record::Change(_) | Record::Restore(_)) {
+        return Some(format!("'{}' records do not come this way", line.record.kind().escape_debug()));
     }
     let waited = seconds_between(line.stamp.time, now) > LONGEST_WAIT_S;
     waited.then(|| format!("the {} of {} has waited for more than a day", line.record.kind(), line.stamp.time))

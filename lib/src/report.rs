@@ -20,10 +20,10 @@ pub(crate) mod words;
 pub use notice::notice;
 pub use save::{Destination, destination};
 
-use crate::record::{Record, Stamp};
+use crate::record::{Record, Restore, Stamp};
 use crate::time::{Timestamp, seconds_between};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// A record that comes this much behind the newest one of its ecosystem is late: whoever judged the stream may not have seen it.
 const LATE_S: i64 = 120;
@@ -34,6 +34,7 @@ pub struct Story {
     events: Vec<Event>,
     counts: BTreeMap<String, u64>,
     newest: BTreeMap<Option<String>, Timestamp>,
+    restored: HashSet<(String, String)>,
     late: u64,
     bad_lines: u64,
     cut_short: Option<String>,
@@ -49,6 +50,13 @@ struct Event {
 impl Story {
     /// Takes the next record in. Listings of files are counted and let go: they can be long and change nothing.
     pub fn add(&mut self, stamp: Stamp, record: Record) {
+        // A log holds the end of a rollback where it ended, and where the one who decides was told.
+        if let Record::Restore(Restore { id, phase, .. }) = &record
+            && !id.is_empty()
+            && !self.restored.insert((id.clone(), phase.clone()))
+        {
+            return;
+        }
         *self.counts.entry(record.kind().to_owned()).or_default() += 1;
         let newest = self.newest.entry(stamp.ecosystem.clone()).or_insert(stamp.time);
         let happened_now = matches!(record, Record::Health(_) | Record::Signal(_) | Record::Operator(_) | Record::Restore(_));

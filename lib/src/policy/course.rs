@@ -19,6 +19,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A record may be this late and still be news.
 pub(super) const LATE: SignedDuration = SignedDuration::from_mins(2);
+/// How many restores are known again.
+const RESTORED: usize = 64;
 /// How many incidents' numbers are remembered, so that no two decisions share an id.
 const NUMBERED: usize = 4096;
 /// How many automatic rollbacks are remembered; a policy cannot allow more.
@@ -59,6 +61,8 @@ pub(super) struct Course {
     awaited: Option<Scope>,
     /// Scope and point of the last rollback, decided or completed.
     rollback: (Option<Scope>, Option<String>),
+    /// Ids and phases of the newest restores that were taken in.
+    restored: VecDeque<(String, String)>,
     numbers: BTreeMap<String, u64>,
     /// What was taken in last, for a stream that is read again.
     recent: Recent,
@@ -349,6 +353,15 @@ impl Course {
     }
 
     fn restored(&mut self, policy: &Policy, now: Timestamp, restore: &Restore, news: &mut News) {
+        // A log holds it where it ended, and where this judge was told.
+        let name = (restore.id.clone(), restore.phase.clone());
+        if !restore.id.is_empty() && !is_too_long([&restore.id, &restore.phase]) {
+            if self.restored.contains(&name) {
+                return;
+            }
+            self.restored.truncate(RESTORED - 1);
+            self.restored.push_front(name);
+        }
         self.answered();
         let scopes = Scope::split(&restore.scope).unwrap_or_default();
         let scope = scopes.iter().find(|scope| self.awaited.as_ref() == Some(*scope)).or(scopes.first()).cloned();

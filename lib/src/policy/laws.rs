@@ -369,3 +369,23 @@ fn an_ecosystem_does_not_hear_of_another() {
         assert_eq!(both, decide(&ours, Options::default()), "stream {seed}");
     }
 }
+
+#[test]
+fn a_restore_that_is_told_twice_counts_once() {
+    let (mut told, mut streams) = (0, 0);
+    for seed in 0..STREAMS {
+        let (mut once, mut twice) = (Vec::new(), Vec::new());
+        for (at, (stamp, mut record)) in made_up(seed).into_iter().enumerate() {
+            if let Record::Restore(restore) = &mut record {
+                restore.id = format!("r{at}");
+                told += 1;
+                twice.push((stamp.clone(), record.clone()));
+            }
+            once.push((stamp.clone(), record.clone()));
+            twice.push((stamp, record));
+        }
+        assert_eq!(decide(&twice, Options::default()), decide(&once, Options::default()), "stream {seed}");
+        streams += 1;
+    }
+    assert!(told > streams, "{told} restores");
+}

@@ -365,3 +365,12 @@ fn the_example_of_every_record_can_be_reported_on() {
     let text = story(&lines).report().markdown();
     assert!(text.contains("shop") && text.contains("Records: "), "{text}");
 }
+
+#[test]
+fn the_end_of_a_rollback_that_was_passed_back_to_the_decision_is_told_once() {
+    let once = full_incident();
+    let end = once.iter().position(|line| line.contains("\"completed\"")).unwrap();
+    let mut twice = once.clone();
+    twice.insert(end + 3, once[end].clone());
+    assert_eq!(markdown(&twice, &[]), markdown(&once, &[]));
+}

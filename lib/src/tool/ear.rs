@@ -2,7 +2,8 @@
 
 use super::Tool;
 use crate::error::{Error, Result};
-use crate::inbox::Listener;
+use crate::inbox::{Inbox, Listener};
+use crate::record::{self, Restore, Stamp};
 use std::path::{Path, PathBuf};
 
 /// What a listening program keeps.
@@ -55,13 +56,25 @@ impl Tool {
         listener.done()
     }
 
+    /// Says how a rollback has ended to whoever listens to the ecosystem with this root, if anybody does: who decides stands before us
+    /// in the pipe, or in another one. That it could not be said must not change how it ended, and is told only.
+    pub fn report_back(&mut self, root: &Path, stamp: &Stamp, restore: &Restore) {
+        let inbox = Inbox::of(root);
+        if restore.phase == "started" || inbox.heard_by().is_none() {
+            return;
+        }
+        if let Err(e) = inbox.add(&record::to_json(stamp, &restore.clone().into())) {
+            self.error(&format!("whoever decides does not hear that the rollback {}: {e}", restore.phase));
+        }
+    }
+
     /// Says something to whoever listens to the ecosystem with this root, beside writing it to stdout: the record as it is, on the
     /// disk when this returns.
     ///
     /// # Errors
     /// As [`crate::inbox::Inbox::add`].
     pub fn speak(&mut self, root: &Path, line: &[u8]) -> Result<()> {
-        let inbox = crate::inbox::Inbox::of(root);
+        let inbox = Inbox::of(root);
         inbox.add(line)?;
         match inbox.heard_by() {
             Some(who) => self.detail(&format!("passed on by {who}")),

@@ -286,7 +286,7 @@ fn decision(time: Cell, body: &Decision) -> Row {
         below.push(vec![styled("reminder", DOUBT), cell(what)]);
     }
     if body.action == Action::Propose {
-        below.push(vec![cell("to act"), cell("eco-restore --approve on this stream")]);
+        below.push(vec![cell("to act"), cell(format!("eco-ctl approve {}, or eco-restore --approve on this stream", visible(&body.id)))]);
     }
     Row {
         columns: &[("TIME (UTC)", 19), ("SEVERITY", 8), ("ACTION", 11), ("SCOPE", 20), ("SNAPSHOT", 8), ("DEADLINE", 0)],

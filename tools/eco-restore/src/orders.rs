@@ -360,6 +360,9 @@ impl<'a> Orders<'a> {
                     let stamp = stamp.cloned().unwrap_or_else(|| tool.stamp(clock()));
                     let notice = self.notice(&stamp, &record);
                     // A record that cannot be written must not stop a rollback half-way; it is told at the end.
+                    if let Record::Restore(restore) = &record {
+                        tool.report_back(&self.eco.root, &stamp, restore);
+                    }
                     let written = tool.emit_at(&stamp, record);
                     drop(tool);
                     if let Err(e) = written {
