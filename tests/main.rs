@@ -25,6 +25,7 @@ mod tool_ctl;
 mod tool_decide;
 mod tool_health;
 mod tool_ls;
+mod tool_prune;
 mod tool_report;
 mod tool_restore;
 mod tool_snap;

@@ -8,6 +8,7 @@ mod describe;
 use crate::error::{Error, Named, Result, nearest};
 use crate::health::Probe;
 use crate::restore::{self, Verify};
+use crate::retention::{Counts, Rules};
 use crate::scope::{CaptureRules, Scopes, SqliteMode};
 use crate::service::{Argv, Control, Hooks, Notify, Service, UnitCommands, UnitKind, Units};
 use crate::time::Span;
@@ -52,6 +53,8 @@ pub struct Config {
     pub verify: Verify,
     /// How long the state from before a rollback is kept.
     pub keep_safety: Span,
+    /// Which snapshots are kept.
+    pub retention: Rules,
     /// How people are told.
     pub notify: Option<Notify>,
     /// Where programs without a slash in their name are looked for.
@@ -157,9 +160,46 @@ struct Module {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Retention {
+    manual: Option<Span>,
+    pre_deployment: Option<Span>,
+    daily: Option<Span>,
+    weekly: Option<Span>,
+    monthly: Option<Span>,
     safety: Option<Span>,
+    keep_last: Option<u32>,
+    keep_hourly: Option<u32>,
+    keep_daily: Option<u32>,
+    keep_weekly: Option<u32>,
+    keep_monthly: Option<u32>,
+    keep_yearly: Option<u32>,
+    keep_within: Option<Span>,
+}
+
+impl From<Retention> for Rules {
+    fn from(table: Retention) -> Rules {
+        let spans = [
+            ("manual", table.manual),
+            ("pre-deployment", table.pre_deployment),
+            ("daily", table.daily),
+            ("weekly", table.weekly),
+            ("monthly", table.monthly),
+            ("safety", Some(table.safety.unwrap_or(KEEP_SAFETY))),
+        ];
+        Rules {
+            spans: spans.into_iter().filter_map(|(kind, span)| Some((kind.to_owned(), span?))).collect(),
+            counts: Counts {
+                last: table.keep_last,
+                hourly: table.keep_hourly,
+                daily: table.keep_daily,
+                weekly: table.keep_weekly,
+                monthly: table.keep_monthly,
+                yearly: table.keep_yearly,
+                within: table.keep_within,
+            },
+        }
+    }
 }
 
 /// Reads `file` and lays the command line over it.
@@ -211,6 +251,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.probes = parsed.probe;
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
+        config.retention = parsed.retention.into();
         config.notify = parsed.notify;
         config.path = overrides.path.clone();
     })
@@ -258,6 +299,7 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         probes: Vec::new(),
         verify: Verify::default(),
         keep_safety: KEEP_SAFETY,
+        retention: Retention::default().into(),
         notify: None,
         path: None,
     };

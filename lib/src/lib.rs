@@ -10,6 +10,7 @@
 //!
 //! **pure**: data and `now` in, data out: no disk, no clock, no environment
 //! - [`policy`]: records so far and a policy -> decisions with their reasons
+//! - [`retention`]: snapshots and rules -> which may go, and why
 //! - [`plan`]: the tree as it is and as it was -> what a rollback creates, replaces, removes and keeps
 //!
 //! **disk**: files; no processes, no network
@@ -39,6 +40,7 @@ pub mod verdict;
 
 pub mod plan;
 pub mod policy;
+pub mod retention;
 
 pub mod archive;
 pub mod compare;

@@ -115,6 +115,8 @@ records! {
     Restore = "restore",
     /// A service or unit was controlled.
     Control = "control",
+    /// What the retention rules say about a snapshot.
+    Retention = "retention",
 }
 
 #[derive(Serialize)]
@@ -341,6 +343,7 @@ mod tests {
             "step",
             "restore",
             "control",
+            "retention",
         ] {
             assert!(examples.contains(&format!("{{\"type\":\"{kind}\",")), "{kind}");
         }

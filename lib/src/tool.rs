@@ -440,6 +440,11 @@ impl Tool {
     }
 }
 
+/// A number of bytes as people read it: `7.9 KiB`.
+pub fn size(bytes: u64) -> String {
+    crate::report::words::size(bytes)
+}
+
 /// A running count of bytes, shown once the work has taken a second.
 pub struct Progress {
     bar: indicatif::ProgressBar,

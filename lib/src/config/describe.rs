@@ -190,7 +190,11 @@ impl Text<'_> {
             }
         }
         self.section("retention");
-        self.line("safety", config.keep_safety.to_string());
+        for (kind, span) in &config.retention.spans {
+            self.line(kind, span.to_string());
+        }
+        let counts = config.retention.counts.describe();
+        self.line("counts", if counts.is_empty() { "none" } else { &counts });
         if let Some(notify) = &config.notify {
             self.section("notify");
             self.command("command", &notify.command);

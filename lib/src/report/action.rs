@@ -20,7 +20,8 @@ pub(super) fn sentence(record: &Record) -> Option<String> {
         Record::Step(body) => step(body),
         Record::Restore(body) => restore(body),
         Record::Control(body) => control(body),
-        Record::Health(_) | Record::Entry(_) | Record::Difference(_) | Record::Other(_) => return None,
+        Record::Retention(body) if body.removed => format!("snapshot {} removed: {}", id6(&body.snapshot), free(&body.reasons.join(", "))),
+        Record::Retention(_) | Record::Health(_) | Record::Entry(_) | Record::Difference(_) | Record::Other(_) => return None,
     };
     Some(text)
 }

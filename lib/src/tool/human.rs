@@ -2,7 +2,7 @@
 //! more than a row. Colour only underlines what the words already say; text from records cannot reach the terminal raw.
 
 use crate::record::{
-    Action, Change, Control, Decision, Difference, Entry, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Severity, Signal, Snapshot,
+    Action, Change, Control, Decision, Difference, Entry, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Retention, Severity, Signal, Snapshot,
     Stamp, Step, Verification,
 };
 use crate::report::words::{self, clock, count, id6, millis, percent, size, span, visible};
@@ -80,6 +80,7 @@ impl Table {
             Record::Step(body) => step(time, body),
             Record::Restore(body) => restore(time, body),
             Record::Control(body) => control(time, body),
+            Record::Retention(body) => retention(body, self.now),
             Record::Other(kind) => Row { columns: &[], cells: vec![time, styled(visible(kind), DIM)], below: Vec::new() },
         };
         let mut text = String::new();
@@ -309,6 +310,7 @@ fn snapshot(time: Cell, body: &Snapshot, age: i64) -> Row {
     let mut notes: Vec<String> = Vec::new();
     notes.extend(body.base.as_deref().map(|base| format!("needs {}", id6(base))));
     notes.extend((!body.unstable.is_empty()).then(|| format!("{} changed while read", count(body.unstable.len() as u64, "file"))));
+    notes.extend((body.pinned == Some(true)).then(|| "pinned".to_owned()));
     notes.extend((body.legacy == Some(true)).then(|| "legacy".to_owned()));
     notes.extend(body.restored_at.map(|time| format!("restore rehearsed {}", clock(time))));
     notes.extend(body.path.as_ref().map(path));
@@ -501,6 +503,28 @@ fn control(time: Cell, body: &Control) -> Row {
             free(notes.join(", "), PLAIN),
         ],
         below: Vec::new(),
+    }
+}
+
+fn retention(body: &Retention, now: Timestamp) -> Row {
+    let (word, style) = match body {
+        Retention { removed: true, .. } => ("removed", BAD),
+        Retention { set_aside: true, .. } => ("set aside", DOUBT),
+        Retention { keep: true, .. } => ("keep", GOOD),
+        _ => ("remove", BAD),
+    };
+    Row {
+        columns: &[("WHAT", 9), ("ID", 6), ("AGE", -11), ("KIND", 14), ("SIZE", -8), ("WHY", 0)],
+        cells: vec![
+            styled(word, style),
+            styled(id6(&body.snapshot), HEAD),
+            cell(body.taken.map_or_else(|| "-".to_owned(), |taken| span(seconds_between(taken, now).max(0)))),
+            cell(or_dash(body.kind.as_deref())),
+            cell(body.archive_bytes.map_or_else(|| "-".to_owned(), size)),
+            // All of it: this is what a person decides by.
+            cell(visible(&body.reasons.join("; "))),
+        ],
+        below: body.error.iter().map(|error| vec![styled("error", BAD), cell(visible(error))]).collect(),
     }
 }
 

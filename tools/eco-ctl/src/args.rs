@@ -15,8 +15,9 @@ pub struct Args {
     /// What to do
     #[arg(value_name = "VERB")]
     pub verb: Verb,
-    /// For disable, enable and revert: module:ID, automation:ID, optimization:ID or experiment:ID; last, -: copy the records on stdin first
-    #[arg(value_name = "UNIT | -", num_args = 0..=2)]
+    /// For disable, enable and revert: module:ID, automation:ID, optimization:ID or experiment:ID; for pin and unpin: a snapshot as eco-ls
+    /// selects it; last, -: copy the records on stdin first
+    #[arg(value_name = "UNIT | SNAPSHOT | -", num_args = 0..=2)]
     pub operands: Vec<String>,
     #[command(flatten)]
     pub common: Common,
@@ -39,6 +40,10 @@ pub enum Verb {
     Enable,
     /// Take back what a unit did
     Revert,
+    /// Keep a snapshot, whatever the retention rules say
+    Pin,
+    /// Leave it to the retention rules again
+    Unpin,
 }
 
 /// What is asked of whom.
@@ -53,6 +58,8 @@ pub enum Task {
     Restart,
     /// Do something to one unit.
     Unit(UnitVerb, Scope),
+    /// Pin the snapshot that this selects, or unpin it.
+    Pin(String, bool),
 }
 
 impl Args {
@@ -74,6 +81,8 @@ impl Args {
         let task = match (of_unit, units) {
             (Some(verb), [unit]) => Task::Unit(verb, unit.parse().map_err(Error::Usage)?),
             (Some(verb), _) => return Err(Error::Usage(format!("{} needs one unit, such as module:ID", verb.word()))),
+            (None, [snapshot]) if matches!(self.verb, Verb::Pin | Verb::Unpin) => Task::Pin(snapshot.clone(), self.verb == Verb::Pin),
+            (None, _) if matches!(self.verb, Verb::Pin | Verb::Unpin) => return Err(Error::Usage("name one snapshot, such as latest-good".into())),
             (None, [_, ..]) => return Err(Error::Usage(format!("'{}' is one word too many: this verb is about the whole service", units[0]))),
             (None, []) if self.verb == Verb::Status => Task::Status,
             (None, []) if self.verb == Verb::Stop => Task::Stop,

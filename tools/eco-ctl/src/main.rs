@@ -1,5 +1,6 @@
-//! eco-ctl: stop, start, look at the service; disable, enable, revert its units: one `control` record each.
+//! eco-ctl: stop, start, look at the service; disable, enable, revert its units: one `control` record each. Pins snapshots.
 mod args;
+mod pin;
 
 use args::{Args, Task};
 use eco::service::{Service, outcome};
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         }
         // A rollback stops and starts the service too; it must not be disturbed half-way.
         let _lock = match task {
-            Task::Status => None,
+            Task::Status | Task::Pin(..) => None,
             _ => Some(config.ecosystem().lock(&tool.holder())?),
         };
         let control = match task {
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             Task::Start => outcome::start(&service)?,
             Task::Restart => outcome::restart(&service)?,
             Task::Unit(verb, unit) => outcome::unit(&service, verb, unit)?,
+            Task::Pin(selector, on) => return pin::pin(tool, &config, &selector, on),
         };
         let verdict = control.ok.map_or(Verdict::Unknown, Verdict::from);
         tool.emit(control)?;
