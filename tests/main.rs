@@ -23,6 +23,7 @@ mod swaps;
 mod systemd;
 mod tool_ctl;
 mod tool_decide;
+mod tool_gate;
 mod tool_health;
 mod tool_ls;
 mod tool_prune;

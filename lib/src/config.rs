@@ -6,6 +6,7 @@
 mod describe;
 
 use crate::error::{Error, Named, Result, nearest};
+use crate::gate;
 use crate::health::Probe;
 use crate::restore::{self, Verify};
 use crate::retention::{Counts, Rules};
@@ -55,6 +56,8 @@ pub struct Config {
     pub keep_safety: Span,
     /// Which snapshots are kept.
     pub retention: Rules,
+    /// What must hold before a deployment.
+    pub gate: gate::Checks,
     /// How people are told.
     pub notify: Option<Notify>,
     /// Where programs without a slash in their name are looked for.
@@ -125,6 +128,8 @@ struct File {
     verify: Verify,
     #[serde(default)]
     retention: Retention,
+    #[serde(default)]
+    gate: gate::Checks,
     notify: Option<Notify>,
 }
 
@@ -252,6 +257,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
         config.retention = parsed.retention.into();
+        config.gate = parsed.gate;
         config.notify = parsed.notify;
         config.path = overrides.path.clone();
     })
@@ -300,12 +306,14 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         verify: Verify::default(),
         keep_safety: KEEP_SAFETY,
         retention: Retention::default().into(),
+        gate: gate::Checks::default(),
         notify: None,
         path: None,
     };
     fill(&mut config);
     config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;
     config.control.check().map_err(|why| Error::Config(format!("[control]: {why}")))?;
+    config.gate.check().map_err(|why| Error::Config(format!("[gate]: {why}")))?;
     if config.notify.as_ref().is_some_and(|notify| notify.command.is_empty()) {
         return Err(Error::Config("[notify] needs a command".into()));
     }

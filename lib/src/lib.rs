@@ -25,6 +25,7 @@
 //! **world**: asks or changes the running service
 //! - [`service`]: stop, start, disable, enable through the configured commands, with deadlines and proof
 //! - [`health`]: the probes and what their answers mean
+//! - [`gate`]: what must hold before a deployment
 //! - [`restore`]: the rollback transaction, its journal and its recovery
 //!
 //! **edge**: people and pipes
@@ -50,6 +51,7 @@ pub mod scope;
 pub mod sqlite;
 pub mod store;
 
+pub mod gate;
 pub mod health;
 pub mod restore;
 pub mod service;

@@ -115,6 +115,8 @@ records! {
     Restore = "restore",
     /// A service or unit was controlled.
     Control = "control",
+    /// One check before a deployment.
+    Gate = "gate",
     /// What the retention rules say about a snapshot.
     Retention = "retention",
 }
@@ -343,6 +345,7 @@ mod tests {
             "step",
             "restore",
             "control",
+            "gate",
             "retention",
         ] {
             assert!(examples.contains(&format!("{{\"type\":\"{kind}\",")), "{kind}");

@@ -6,6 +6,7 @@
 use crate::record::{Snapshot, Stamp};
 use crate::time::{Span, Timestamp, seconds_between};
 use jiff::tz::TimeZone;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Kinds that belong to a schedule: the rules that count may let them go.
@@ -230,12 +231,15 @@ fn protect(points: &[Point], newest_first: &[usize], choices: &mut [Choice]) {
         keep(&mut choices[*last], "the last good one");
     }
     // One that holds the configuration only is no way back for the data.
-    let sets: BTreeSet<BTreeSet<&String>> = good.iter().map(|at| points[*at].covers.iter().collect()).collect();
+    let mut sets: Vec<BTreeSet<&str>> = good.iter().map(|at| points[*at].covers.iter().map(String::as_str).collect()).collect();
+    sets.sort_by_key(|set| Reverse(set.len()));
+    let mut told: Vec<usize> = good.first().copied().into_iter().collect();
     for set in sets {
-        let last = good.iter().find(|at| set.iter().all(|scope| points[**at].covers.contains(scope)));
-        if let Some(last) = last.filter(|last| **last != good[0]) {
-            let names: Vec<&str> = set.into_iter().map(String::as_str).collect();
+        let last = good.iter().find(|at| set.iter().all(|scope| points[**at].covers.iter().any(|own| own == scope)));
+        if let Some(last) = last.filter(|last| !told.contains(last)) {
+            let names: Vec<&str> = set.into_iter().collect();
             keep(&mut choices[*last], format!("the last good one that holds {}", names.join(", ")));
+            told.push(*last);
         }
     }
     let kinds: BTreeSet<Option<&str>> = counted().map(|at| points[at].kind.as_deref()).collect();

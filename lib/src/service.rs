@@ -336,6 +336,11 @@ impl Service {
         command::run(&self.root, argv, &[], deadline, Output::Kept, None)
     }
 
+    /// As [`Service::run`], with the last bytes of all its output, no more than so many, in [`Ran::stdout`].
+    pub(crate) fn listen(&self, argv: &[String], deadline: Duration, most: usize) -> Ran {
+        command::run(&self.root, argv, &[], deadline, Output::LastKept(most), None)
+    }
+
     /// As [`Service::run`], with a text on standard input; why it failed, with the last line of what it printed.
     fn tell(&self, argv: &[String], env: &[(&str, &str)], text: String, deadline: Duration) -> Option<String> {
         let ran = command::run(&self.root, argv, env, deadline, Output::AllKept, Some(text));

@@ -228,6 +228,11 @@ impl Tool {
         Ok(())
     }
 
+    /// As [`Tool::open_input`], but at a terminal the stream is empty.
+    pub fn open_input_if_any(&mut self) {
+        self.input = (!io::stdin().is_terminal()).then(Input::default);
+    }
+
     /// Does not forward what is read: `--only`.
     pub fn drop_input(&mut self) {
         self.forward = false;

@@ -1,6 +1,7 @@
 //! What each section of `eco.toml` resolves to, for the person who wrote it.
 
 use super::Config;
+use crate::gate::Checks;
 use crate::scope::SqliteMode;
 use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, NOTIFY_DEADLINE, Occasion, UnitCommands, UnitKind};
 use crate::time::Span;
@@ -195,6 +196,13 @@ impl Text<'_> {
         }
         let counts = config.retention.counts.describe();
         self.line("counts", if counts.is_empty() { "none" } else { &counts });
+        if config.gate != Checks::default() {
+            self.section("gate");
+            for check in &config.gate.checks {
+                self.command(&check.name, &check.command);
+            }
+            self.line("skip", list(&config.gate.skip));
+        }
         if let Some(notify) = &config.notify {
             self.section("notify");
             self.command("command", &notify.command);

@@ -379,6 +379,27 @@ fn optional_path<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Rec
     Ok(fields.path.map(|path| RecordPath { path, path_b64: fields.path_b64 }))
 }
 
+/// One check of the gate before a deployment, and how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its name.
+    pub check: String,
+    /// Whether it was made, and passed.
+    pub ok: bool,
+    /// How long it took.
+    #[serde(default)]
+    pub took_s: f64,
+    /// What its command ended with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    /// Why it did not pass, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The last lines that its command printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+}
+
 /// What the retention rules say about one snapshot, and whether it was removed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Retention {

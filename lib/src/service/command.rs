@@ -11,7 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,8 @@ pub(crate) enum Output {
     Kept,
     /// Into [`Ran::stdout`] as well, with what it says on stderr.
     AllKept,
+    /// The same, but only the last so many bytes of it, however much there is.
+    LastKept(usize),
 }
 
 /// Runs `argv` in `root` and waits for it, and for nothing that it leaves running: a daemon may keep our stderr for years.
@@ -95,8 +98,9 @@ pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: 
         // Beside the wait, because nobody can tell whether it is read; one that does not want to hear is no fault.
         thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
     }
-    let kept = all.map(read_aside).or_else(|| child.stdout.take().map(read_aside));
-    let patience = if output == Output::ToStderr { TERM_TO_KILL } else { TERM_TO_KILL_QUESTION };
+    let last = if let Output::LastKept(most) = output { most } else { usize::MAX };
+    let kept = all.map(|pipe| read_aside(pipe, last)).or_else(|| child.stdout.take().map(|pipe| read_aside(pipe, last)));
+    let patience = if matches!(output, Output::ToStderr | Output::LastKept(_)) { TERM_TO_KILL } else { TERM_TO_KILL_QUESTION };
     let status = wait(&mut child, began, deadline, patience);
     let stdout = kept.map(|kept| collect(&kept)).unwrap_or_default();
     ran(
@@ -119,7 +123,7 @@ fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output, inp
     let mut all = None;
     match output {
         Output::Kept => command.stdout(Stdio::piped()),
-        Output::AllKept => {
+        Output::AllKept | Output::LastKept(_) => {
             let (reader, writer) = io::pipe().map_err(|e| e.to_string())?;
             all = Some(reader);
             command.stdout(writer.try_clone().map_err(|e| e.to_string())?).stderr(writer)
@@ -232,26 +236,47 @@ fn wait(child: &mut Child, began: Instant, deadline: Duration, patience: Duratio
     Ok(None)
 }
 
-fn read_aside(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
+/// What is read comes in pieces, of which the newest are kept that have so many bytes together.
+fn read_aside(mut pipe: impl Read + Send + 'static, last: usize) -> Kept {
+    let (sender, ended) = mpsc::channel();
+    let kept = Kept { pieces: Arc::default(), last, ended };
+    let pieces = kept.pieces.clone();
     thread::spawn(move || {
         let mut room = vec![0; 1 << 16];
         // Reading goes on past what is kept, so that the command never waits for us.
         while let Ok(read @ 1..) = pipe.read(&mut room) {
-            if sender.send(room[..read].to_vec()).is_err() {
-                break;
+            let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
+            let (queue, length) = &mut *pieces;
+            if last == usize::MAX && *length >= MOST_OUTPUT {
+                continue;
+            }
+            queue.push_back(room[..read].to_vec());
+            *length += read;
+            while queue.front().is_some_and(|first| *length - first.len() >= last) {
+                *length -= queue.pop_front().map_or(0, |first| first.len());
             }
         }
+        // Nobody listens any more where the command was not waited for.
+        let _ = sender.send(());
     });
-    receiver
+    kept
 }
 
-fn collect(pieces: &mpsc::Receiver<Vec<u8>>) -> Vec<u8> {
-    let ended = Instant::now();
-    let mut all = Vec::new();
-    while let Ok(piece) = pieces.recv_timeout(LAST_OUTPUT.saturating_sub(ended.elapsed())) {
-        let room = MOST_OUTPUT.saturating_sub(all.len());
-        all.extend_from_slice(&piece[..piece.len().min(room)]);
+/// What somebody reads beside the wait for a command.
+struct Kept {
+    pieces: Arc<Mutex<(VecDeque<Vec<u8>>, usize)>>,
+    last: usize,
+    ended: mpsc::Receiver<()>,
+}
+
+fn collect(kept: &Kept) -> Vec<u8> {
+    let _ = kept.ended.recv_timeout(LAST_OUTPUT);
+    let pieces = kept.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all: Vec<u8> = pieces.0.iter().flatten().copied().collect();
+    if kept.last == usize::MAX {
+        all.truncate(MOST_OUTPUT);
+    } else {
+        all.drain(..all.len().saturating_sub(kept.last));
     }
     all
 }

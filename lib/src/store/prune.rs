@@ -139,11 +139,19 @@ impl Pruning<'_> {
         Ok((all, points, listing.unreadable))
     }
 
-    /// Removes what was decided to go, and tells `done` about each when its end is known. After the first surprise nothing more is removed.
+    /// Removes what was decided to go, and tells `done` about each when its end is known. After the first surprise nothing more is removed;
+    /// an archive that cannot be read and is not among those that are `unreadable` already is one.
     ///
     /// # Errors
     /// [`Error::Other`] while another run removes snapshots here, [`Error::Path`] when the lock cannot be had: nothing was removed.
-    pub fn apply(&self, candidates: &mut [Candidate], holder: &str, done: &mut dyn FnMut(&Candidate)) -> Result<Pruned> {
+    pub fn apply(
+        &self,
+        candidates: &mut [Candidate],
+        unreadable: &[Error],
+        holder: &str,
+        done: &mut dyn FnMut(&Candidate),
+    ) -> Result<Pruned> {
+        let unreadable: HashSet<String> = unreadable.iter().map(Error::to_string).collect();
         let _lock = Lock::exclusive(&self.store.folder.join(LOCK), holder).map_err(|e| match e {
             Error::Locked(why) => Error::Other(format!("{why}; nothing was removed")),
             e => e,
@@ -157,7 +165,7 @@ impl Pruning<'_> {
         let mut pruned = Pruned::default();
         for batch in others.chunks(AT_ONCE).chain(bases.chunks(AT_ONCE)) {
             if pruned.surprise.is_none()
-                && let Err(e) = self.remove(batch, candidates, &asked, &mut pruned.freed)
+                && let Err(e) = self.remove(batch, candidates, &asked, &unreadable, &mut pruned.freed)
             {
                 pruned.surprise = Some(e);
             }
@@ -176,7 +184,14 @@ impl Pruning<'_> {
     }
 
     /// Removes those of a batch that may still go.
-    fn remove(&self, batch: &[usize], candidates: &mut [Candidate], asked: &HashSet<&str>, freed: &mut u64) -> Result<()> {
+    fn remove(
+        &self,
+        batch: &[usize],
+        candidates: &mut [Candidate],
+        asked: &HashSet<&str>,
+        unreadable: &HashSet<String>,
+        freed: &mut u64,
+    ) -> Result<()> {
         let mut locks: HashMap<usize, File> = HashMap::new();
         let mut held = Vec::new();
         for at in batch {
@@ -195,7 +210,10 @@ impl Pruning<'_> {
                 Err(e) => return Err(failed(candidate, e)),
             }
         }
-        let (stored, mut points, _) = self.look(asked, held)?;
+        let (stored, mut points, unread) = self.look(asked, held)?;
+        if let Some(new) = unread.into_iter().find(|error| !unreadable.contains(&error.to_string())) {
+            return Err(new);
+        }
         let locked: HashSet<&Path> = locks.keys().filter_map(|at| candidates[*at].path.as_deref()).collect();
         // A differential one that is there now may well stay, whatever the rules say: somebody reads it, or it was made just now.
         for (stored, point) in stored.iter().zip(&mut points).filter(|(stored, point)| point.base.is_some() && !locked.contains(&*stored.path)) {
@@ -237,7 +255,7 @@ impl Pruning<'_> {
             }
         }
         // What went is finished, whatever went wrong: first it is gone for good, then its verdict goes.
-        let finished = disk::sync_dirs(folders.iter().map(PathBuf::as_path)).and_then(|()| {
+        let finished = folders.iter().try_for_each(|folder| disk::sync_dir(folder)).and_then(|()| {
             gone.iter().try_for_each(|(_, path)| match disk::remove_file(&Seal::path(path)) {
                 Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
                 done => done.map(drop),

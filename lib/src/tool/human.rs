@@ -2,7 +2,7 @@
 //! more than a row. Colour only underlines what the words already say; text from records cannot reach the terminal raw.
 
 use crate::record::{
-    Action, Change, Control, Decision, Difference, Entry, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Retention, Severity, Signal, Snapshot,
+    Action, Change, Control, Decision, Difference, Entry, Gate, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Retention, Severity, Signal, Snapshot,
     Stamp, Step, Verification,
 };
 use crate::report::words::{self, clock, count, id6, millis, percent, size, span, visible};
@@ -80,6 +80,7 @@ impl Table {
             Record::Step(body) => step(time, body),
             Record::Restore(body) => restore(time, body),
             Record::Control(body) => control(time, body),
+            Record::Gate(body) => gate(time, body),
             Record::Retention(body) => retention(body, self.now),
             Record::Other(kind) => Row { columns: &[], cells: vec![time, styled(visible(kind), DIM)], below: Vec::new() },
         };
@@ -503,6 +504,22 @@ fn control(time: Cell, body: &Control) -> Row {
             free(notes.join(", "), PLAIN),
         ],
         below: Vec::new(),
+    }
+}
+
+fn gate(time: Cell, body: &Gate) -> Row {
+    // What a check that passed has printed is nobody's concern.
+    let output = body.output.as_deref().filter(|_| !body.ok).unwrap_or_default();
+    Row {
+        columns: &[("TIME (UTC)", 19), ("CHECK", 16), ("RESULT", 6), ("TOOK", -9), ("WHY", 0)],
+        cells: vec![
+            time,
+            styled(visible(&body.check), HEAD),
+            answer(Some(body.ok), "passed", "FAILED", ""),
+            cell(millis((body.took_s * 1000.0) as u64)),
+            cell(body.error.as_deref().map_or_else(String::new, visible)),
+        ],
+        below: output.lines().map(|line| vec![cell(""), cell(visible(line))]).collect(),
     }
 }
 

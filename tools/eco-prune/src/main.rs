@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         }
         tool.changes_something()?;
         let mut lost = Ok(());
-        let pruned = pruning.apply(&mut found, &tool.holder(), &mut |candidate| {
+        let pruned = pruning.apply(&mut found, &unreadable, &tool.holder(), &mut |candidate| {
             let told = tool.emit(candidate.record());
             if lost.is_ok() {
                 lost = told;
