@@ -56,7 +56,10 @@ fn it_opens_when_all_checks_pass_and_leaves_a_verified_snapshot() {
     assert_eq!((&tests["exit"], &tests["output"], &tests["error"]), (&json!(0), &json!("all well"), &Value::Null));
     assert!(tests["took_s"].as_f64().unwrap() < 20.0 && gate(&ran, "security")["output"].is_null());
     let taken = ran.last("snapshot");
-    assert_eq!((&taken["kind"], &taken["verified"], &taken["health"], &taken["mode"]), (&json!("pre-deployment"), &json!(true), &json!("ok"), &json!("full")));
+    assert_eq!(
+        (&taken["kind"], &taken["verified"], &taken["health"], &taken["mode"]),
+        (&json!("pre-deployment"), &json!(true), &json!("ok"), &json!("full"))
+    );
     assert_eq!(world.run("eco-ls").arg("latest:pre-deployment").exits(0).only()["id"], taken["id"]);
     // Without a stream, and without copying it.
     let ran = world.run("eco-gate").exits(0);
@@ -101,6 +104,25 @@ fn a_check_that_could_not_run_is_a_no() {
 }
 
 #[test]
+fn a_signal_ends_the_check_that_runs_and_closes_the_gate() {
+    let world = ready();
+    world.program("bin/test", "#!/bin/sh\n: >../started\nexec sleep 1000\n");
+    let child = world.run("eco-gate").command().stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while !world.folder().join("started").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never came to the check");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(3), "{said}");
+    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["check"], &last["ok"], &last["error"]), (&json!("tests"), &json!(false), &json!("interrupted by a signal")));
+    assert!(world.processes().is_empty(), "the check is still there");
+}
+
+#[test]
 fn of_a_flood_of_output_the_end_is_kept() {
     let world = ready();
     world.program("bin/audit", "#!/bin/sh\nhead -c 5000000 /dev/zero | tr '\\0' x; echo; echo the end; exit 1\n");
@@ -113,7 +135,9 @@ fn of_a_flood_of_output_the_end_is_kept() {
 fn an_open_incident_a_quarantined_version_and_no_way_back_close_it() {
     let world = ready();
     let decision = |action: &str| {
-        format!("{{\"type\":\"decision\",\"time\":\"2026-03-02T07:00:00Z\",\"ecosystem\":\"shop\",\"id\":\"i-1\",\"incident\":\"i\",\"severity\":\"high\",\"action\":\"{action}\",\"scope\":null,\"snapshot\":null}}\n")
+        format!(
+            "{{\"type\":\"decision\",\"time\":\"2026-03-02T07:00:00Z\",\"ecosystem\":\"shop\",\"id\":\"i-1\",\"incident\":\"i\",\"severity\":\"high\",\"action\":\"{action}\",\"scope\":null,\"snapshot\":null}}\n"
+        )
     };
     let ran = world.run("eco-gate").stdin(decision("investigate")).exits(1);
     assert!(closed_by(&ran, "incident")["error"].as_str().unwrap().starts_with("incident i is open"));
@@ -167,5 +191,6 @@ fn a_backup_that_cannot_be_taken_or_is_not_sound_closes_it() {
     world.config(CHECKS).write("wall", "");
     let ran = world.run("eco-gate").args(["--store", "wall/store"]).ran();
     assert!(ran.code == 1 || ran.code == 3, "{ran}");
-    world.run("eco-gate").stdin("hello\n").exits(3).says("line 1 is not a record");
+    let ran = world.run("eco-gate").stdin("hello\n").exits(3).says("line 1 is not a record").says("closed: incident did not pass");
+    assert_eq!(ran.all("gate")[0]["error"], "lines of the stream that are no records: 1; nobody knows what they say");
 }

@@ -110,7 +110,15 @@ fn it_says_what_would_go_and_why_and_touches_nothing() {
     let path = all[1]["path"].clone();
     assert_eq!(
         (&gone["reasons"], &gone["removed"], &gone["kind"], &gone["taken"], &gone["path"], &gone["time"], &gone["ecosystem"]),
-        (&json!(["daily: 60 d old, kept 7 d"]), &json!(false), &json!("daily"), &all[1]["time"], &path, &json!("2026-03-03T12:00:00Z"), &json!("shop"))
+        (
+            &json!(["daily: 60 d old, kept 7 d"]),
+            &json!(false),
+            &json!("daily"),
+            &all[1]["time"],
+            &path,
+            &json!("2026-03-03T12:00:00Z"),
+            &json!("shop")
+        )
     );
     assert_eq!(about(&ran, &all[4])["reasons"], json!(["the last good one", "the newest of its kind", "daily: 1 d old, kept 7 d"]));
     assert_eq!(files(&world), before);
@@ -251,7 +259,7 @@ fn what_cannot_be_judged_is_set_aside() {
         assert!(found.len() == 1 && found[0]["keep"] == true && found[0]["removed"] == false, "{id}\n{ran}");
         found[0]["reasons"][0].as_str().unwrap().to_owned()
     };
-    assert_eq!(reason("shop-weekly-20250101"), "not an archive of these tools");
+    assert_eq!(reason("shop-weekly-20250101"), "not an archive of these tools, or one that was cut short");
     assert_eq!(reason(id(&future)), "taken in the future, at 2026-12-24T12:00:00Z");
     assert_eq!(reason(id(&all[1])), "another copy of the same snapshot");
     assert_eq!((reason("m1"), reason("s1")), ("of another ecosystem: mail".into(), "not in the store".into()));
@@ -343,8 +351,35 @@ fn people_see_a_table_with_the_reasons() {
     assert_eq!(lines[0], "WHAT       ID              AGE  KIND                SIZE  WHY");
     assert_eq!(lines.len(), 6);
     let row = lines[3];
-    assert!(row.starts_with(&format!("remove     {}         59 d  daily ", &id(&all[2])[30..])) && row.ends_with("daily: 59 d old, kept 7 d"), "{ran}");
+    assert!(
+        row.starts_with(&format!("remove     {}         59 d  daily ", &id(&all[2])[30..])) && row.ends_with("daily: 59 d old, kept 7 d"),
+        "{ran}"
+    );
     assert!(lines[1].starts_with("keep ") && lines[1].ends_with("the last good one; the newest of its kind; daily: 1 d old, kept 7 d"), "{ran}");
+}
+
+#[test]
+fn at_a_terminal_it_asks_first() {
+    let world = small();
+    let all = generations(&world);
+    let (ls, prune) = (program("eco-ls"), program("eco-prune"));
+    let at_terminal = |words: &str, answer: &str| {
+        let line = format!("{} | {} --apply --only {words}", ls.display(), prune.display());
+        // What a person types, and a terminal that is one.
+        world.run("script").args(["-qec", &line, "/dev/null"]).env("TERM", "dumb").env("ECO_NOW", "2026-03-03T12:00:00Z").stdin(answer).ran()
+    };
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run("script").args(["-qec", "true", "/dev/null"]).ran().code)).is_err() {
+        return not_shown("that eco-prune asks at a terminal", "there is no script(1)");
+    }
+    let said = at_terminal("", "n\n");
+    assert!(said.stdout.contains("2 kept, 3 to remove") && said.stdout.contains("Remove them? [y/N]"), "{said}");
+    assert!(said.code == 1 && said.stdout.contains("nothing was removed") && all.iter().all(|snapshot| path(snapshot).exists()), "{said}");
+    let said = at_terminal("", "y\n");
+    assert!(said.code == 0 && said.stdout.contains("3 removed") && !path(&all[0]).exists(), "{said}");
+    let before = snap(&world, "01-05", &["--kind=daily", "--full"]);
+    world.at("2026-03-03T12:00:00Z");
+    let said = at_terminal("--yes", "");
+    assert!(said.code == 0 && !said.stdout.contains("Remove them?") && !path(&before).exists(), "{said}");
 }
 
 #[test]
@@ -400,7 +435,8 @@ const CALLS: &str = "fsync,fdatasync,unlink,unlinkat,rename,renameat,renameat2,o
 /// Whether processes can be killed at chosen moments here; if not, that is said aloud.
 fn can_trace() -> bool {
     let world = World::new();
-    let can = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run("strace").args(["-o", "/dev/null", "true"]).ran().code)).is_ok_and(|code| code == 0);
+    let can = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run("strace").args(["-o", "/dev/null", "true"]).ran().code))
+        .is_ok_and(|code| code == 0);
     assert!(can || std::env::var_os("CI").is_none(), "install strace, and let it trace");
     if !can {
         not_shown("what is left when eco-prune is killed", "strace is missing or may not trace");
@@ -501,7 +537,8 @@ fn after_the_first_surprise_nothing_more_is_removed() {
     let world = copied(&origin);
     let listed = world.run("eco-ls").exits(0).stdout;
     assert_eq!(traced(&world, &listed, None).code, 0);
-    let moments: Vec<(String, usize)> = moments(&world).into_iter().filter(|(call, _)| call.starts_with("unlink") || call.contains("sync") || call == "flock").collect();
+    let moments: Vec<(String, usize)> =
+        moments(&world).into_iter().filter(|(call, _)| call.starts_with("unlink") || call.contains("sync") || call == "flock").collect();
     assert!(moments.len() >= 12, "{moments:?}");
     for fault in ["error=EIO", "error=EACCES"] {
         for (call, n) in &moments {

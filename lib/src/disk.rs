@@ -841,6 +841,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_is_not_removed_and_what_is_removed_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "x").unwrap();
+        let [reader, late] = [(); 2].map(|()| File::open(&path).unwrap());
+        Lock::shared(&reader, &path).unwrap();
+        assert!(Lock::alone(&path).unwrap().is_none());
+        drop(reader);
+        let remover = Lock::alone(&path).unwrap().unwrap();
+        assert!(matches!(Lock::shared(&late, &path), Err(Error::Locked(said)) if said.ends_with("is being removed by another process")));
+        remove_file(&path).unwrap();
+        drop(remover);
+        // Opened before, locked after: nobody else can find it any more.
+        assert!(matches!(Lock::shared(&late, &path), Err(Error::Path { source, .. }) if source.kind() == ErrorKind::NotFound));
+        assert!(Lock::alone(&path).is_err());
+        std::os::unix::fs::symlink("b", &path).unwrap();
+        fs::write(dir.path().join("b"), "x").unwrap();
+        assert!(Lock::alone(&path).is_err());
+    }
+
+    #[test]
+    fn a_file_with_another_name_makes_no_room_when_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+        fs::write(&one, vec![1; 100_000]).unwrap();
+        fs::hard_link(&one, &two).unwrap();
+        assert_eq!(remove_file(&one).unwrap(), 0);
+        assert!(remove_file(&two).unwrap() >= 100_000);
+        assert!(remove_file(&two).is_err());
+    }
+
+    #[test]
     fn resolution_stays_beneath_and_follows_no_link() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("outside"), "x").unwrap();

@@ -7,6 +7,7 @@ use crate::service::{Argv, Ended, Service};
 use crate::time::{Span, Timestamp};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a check may take where nothing else is said.
@@ -68,15 +69,17 @@ impl Checks {
 }
 
 /// Runs one check and says how it ended. Whatever keeps it from ending well is a no.
-pub fn run(service: &Service, check: &Check) -> Gate {
-    let ran = service.listen(&check.command, check.timeout.map_or(CHECK_DEADLINE, |span| span.0), LAST_BYTES);
+/// Ended early when `stop` becomes true.
+pub fn run(service: &Service, check: &Check, stop: &AtomicBool) -> Gate {
+    let ran = service.listen(&check.command, check.timeout.map_or(CHECK_DEADLINE, |span| span.0), LAST_BYTES, stop);
+    let stopped = matches!(ran.ended, Ended::TimedOut(_)) && stop.load(Ordering::Relaxed);
     let exit = if let Ended::Exit(code) = ran.ended { Some(code) } else { None };
     Gate {
         check: check.name.clone(),
         ok: ran.ok(),
         took_s: ran.took_ms as f64 / 1000.0,
         exit,
-        error: ran.why(),
+        error: if stopped { Some("interrupted by a signal".into()) } else { ran.why() },
         output: Some(last_lines(&ran.stdout)).filter(|text| !text.is_empty()),
     }
 }
@@ -246,7 +249,8 @@ mod tests {
 
     #[test]
     fn checks_need_names_of_their_own_and_commands() {
-        let check = |name: &str, command: &[&str]| Check { name: name.into(), command: command.iter().map(|word| (*word).into()).collect(), timeout: None };
+        let check =
+            |name: &str, command: &[&str]| Check { name: name.into(), command: command.iter().map(|word| (*word).into()).collect(), timeout: None };
         let of = |checks: Vec<Check>, skip: &[&str]| Checks { checks, skip: skip.iter().map(|name| (*name).into()).collect() }.check();
         assert!(of(vec![check("a", &["x"]), check("b", &["x"])], &["incident", "version", "restore-point"]).is_ok());
         for (checks, skip) in [

@@ -352,7 +352,11 @@ fn why_not(point: &Point, rules: &Rules, now: Timestamp) -> Vec<String> {
     let mut reasons: Vec<String> = span.map(|span| age_and_span(point, *span, now)).into_iter().collect();
     let counts = rules.counts.describe();
     if !counts.is_empty() && !point.is_safety() {
-        reasons.push(if point.damaged { "damaged or without a sound base, so it is not counted".to_owned() } else { format!("not kept by {counts}") });
+        reasons.push(if point.damaged {
+            "damaged or without a sound base, so it is not counted".to_owned()
+        } else {
+            format!("not kept by {counts}")
+        });
     }
     reasons
 }

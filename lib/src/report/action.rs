@@ -2,7 +2,9 @@
 
 use super::health::observed;
 use super::words::{clock, id6, millis, shorten, span};
-use crate::record::{Action, Change, Control, Decision, Gate, Operator, Plan, Reason, Record, Restore, Severity, Signal, Snapshot, Step, Verification};
+use crate::record::{
+    Action, Change, Control, Decision, Gate, Operator, Plan, Reason, Record, Restore, Severity, Signal, Snapshot, Step, Verification,
+};
 
 /// Free text from records is cut after so many characters: a report is read by people.
 const FREE_TEXT: usize = 300;

@@ -72,7 +72,13 @@ fn table(now: &str, rules_text: &str, lines: &str) {
         .iter()
         .zip(&choices)
         .map(|((line, _), choice)| {
-            let word = if choice.aside { "aside" } else if choice.keep { "keep" } else { "go" };
+            let word = if choice.aside {
+                "aside"
+            } else if choice.keep {
+                "keep"
+            } else {
+                "go"
+            };
             format!("{} | {word}: {}", line.trim(), choice.reasons.join("; ")).trim_end().to_owned()
         })
         .collect();

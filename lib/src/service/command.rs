@@ -3,6 +3,7 @@
 
 use super::{millis, pidfd};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -11,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -87,6 +88,18 @@ pub(crate) enum Output {
 
 /// Runs `argv` in `root` and waits for it, and for nothing that it leaves running: a daemon may keep our stderr for years.
 pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: Duration, output: Output, input: Option<String>) -> Ran {
+    run_until(root, argv, env, (deadline, None), output, input)
+}
+
+/// The same, for one that is ended as by its deadline when `stop` becomes true.
+pub(crate) fn run_until(
+    root: &Path,
+    argv: &[String],
+    env: &[(&str, &str)],
+    (deadline, stop): (Duration, Option<&AtomicBool>),
+    output: Output,
+    input: Option<String>,
+) -> Ran {
     let began = Instant::now();
     let program = argv.first().cloned().unwrap_or_default();
     let ran = |ended, stdout| Ran { program: program.clone(), ended, took_ms: millis(began), stdout };
@@ -101,7 +114,7 @@ pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: 
     let last = if let Output::LastKept(most) = output { most } else { usize::MAX };
     let kept = all.map(|pipe| read_aside(pipe, last)).or_else(|| child.stdout.take().map(|pipe| read_aside(pipe, last)));
     let patience = if matches!(output, Output::ToStderr | Output::LastKept(_)) { TERM_TO_KILL } else { TERM_TO_KILL_QUESTION };
-    let status = wait(&mut child, began, deadline, patience);
+    let status = wait(&mut child, began, (deadline, stop), patience);
     let stdout = kept.map(|kept| collect(&kept)).unwrap_or_default();
     ran(
         match status {
@@ -207,10 +220,15 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
 }
 
 /// Waits until the deadline; then ends the group of the command. `None`: it had to be ended.
-fn wait(child: &mut Child, began: Instant, deadline: Duration, patience: Duration) -> io::Result<Option<std::process::ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    began: Instant,
+    (deadline, stop): (Duration, Option<&AtomicBool>),
+    patience: Duration,
+) -> io::Result<Option<std::process::ExitStatus>> {
     let mut pause = Duration::from_millis(1);
     let held = pidfd::Child::new(Pid::from_child(child));
-    while began.elapsed() < deadline {
+    while began.elapsed() < deadline && !stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }

@@ -129,7 +129,7 @@ impl Pruning<'_> {
                 point.in_use = Some(format!("perhaps a base that is needed: {why}"));
             }
             point.aside = match () {
-                () if stored.is_legacy() => Some("not an archive of these tools".into()),
+                () if stored.is_legacy() => Some("not an archive of these tools, or one that was cut short".into()),
                 () if self.store.is_ahead(stored) => Some(format!("taken in the future, at {}", stored.stamp.time)),
                 () if is_copy => Some("another copy of the same snapshot".into()),
                 () => None,
@@ -144,13 +144,7 @@ impl Pruning<'_> {
     ///
     /// # Errors
     /// [`Error::Other`] while another run removes snapshots here, [`Error::Path`] when the lock cannot be had: nothing was removed.
-    pub fn apply(
-        &self,
-        candidates: &mut [Candidate],
-        unreadable: &[Error],
-        holder: &str,
-        done: &mut dyn FnMut(&Candidate),
-    ) -> Result<Pruned> {
+    pub fn apply(&self, candidates: &mut [Candidate], unreadable: &[Error], holder: &str, done: &mut dyn FnMut(&Candidate)) -> Result<Pruned> {
         let unreadable: HashSet<String> = unreadable.iter().map(Error::to_string).collect();
         let _lock = Lock::exclusive(&self.store.folder.join(LOCK), holder).map_err(|e| match e {
             Error::Locked(why) => Error::Other(format!("{why}; nothing was removed")),
@@ -271,7 +265,8 @@ impl Pruning<'_> {
     /// Removes verdicts of ours whose archive is gone: a run was interrupted between the two. Best effort: they harm nobody.
     fn sweep(&self) {
         for folder in fs::read_dir(&self.store.folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            let Some(kind) = folder.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with(&format!("{}-", self.store.name))) else {
+            let Some(kind) = folder.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with(&format!("{}-", self.store.name)))
+            else {
                 continue;
             };
             let names = || fs::read_dir(&folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());

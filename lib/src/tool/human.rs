@@ -2,8 +2,8 @@
 //! more than a row. Colour only underlines what the words already say; text from records cannot reach the terminal raw.
 
 use crate::record::{
-    Action, Change, Control, Decision, Difference, Entry, Gate, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Retention, Severity, Signal, Snapshot,
-    Stamp, Step, Verification,
+    Action, Change, Control, Decision, Difference, Entry, Gate, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Retention, Severity,
+    Signal, Snapshot, Stamp, Step, Verification,
 };
 use crate::report::words::{self, clock, count, id6, millis, percent, size, span, visible};
 use crate::time::{Timestamp, seconds_between};

@@ -36,18 +36,21 @@ fn main() -> ExitCode {
         };
         for name in gate::BUILT_IN.into_iter().filter(|name| !config.gate.skip.iter().any(|skipped| skipped == name)) {
             let found = match name {
-                "incident" => told.no_incident().and_then(|()| restore::refuse_while_pending(&config.root).map_err(|e| e.to_string())),
+                "incident" => match tool.bad_lines() {
+                    0 => told.no_incident().and_then(|()| restore::refuse_while_pending(&config.root).map_err(|e| e.to_string())),
+                    bad => Err(format!("lines of the stream that are no records: {bad}; nobody knows what they say")),
+                },
                 "version" => told.not_quarantined(args.deploy.as_deref()),
                 _ => restore_point(tool, &told, &store, &args.scope),
             };
             answer(tool, gate::found(name, found))?;
         }
-        let service = config.service();
+        let (service, stop) = (config.service(), tool.stop_flag());
         for check in &config.gate.checks {
             if tool.asked_to_stop() {
                 break;
             }
-            answer(tool, gate::run(&service, check))?;
+            answer(tool, gate::run(&service, check, &stop))?;
         }
         if tool.asked_to_stop() {
             return Err(eco::error::Error::Interrupted("not every check was made".into()).into());
