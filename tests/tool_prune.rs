@@ -103,7 +103,7 @@ fn it_says_what_would_go_and_why_and_touches_nothing() {
     let all = generations(&world);
     let before = files(&world);
     let listed = world.run("eco-ls").exits(0).stdout;
-    let ran = prune(&world, "", 0).says("2 kept, 3 to remove (").says("--apply removes them");
+    let ran = prune(&world, "", 0).says("2 kept (1 of 3 daily, 1 of 2 weekly), 3 to remove (").says("--apply removes them");
     assert!(ran.stdout.starts_with(&listed), "the stream is passed on as it came\n{ran}");
     assert_eq!(going(&ran), ids(&[&all[2], &all[1], &all[0]]));
     let gone = about(&ran, &all[1]);
@@ -372,7 +372,7 @@ fn at_a_terminal_it_asks_first() {
         return not_shown("that eco-prune asks at a terminal", "there is no script(1)");
     }
     let said = at_terminal("", "n\n");
-    assert!(said.stdout.contains("2 kept, 3 to remove") && said.stdout.contains("Remove them? [y/N]"), "{said}");
+    assert!(said.stdout.contains("2 kept (1 of 3 daily, 1 of 2 weekly), 3 to remove") && said.stdout.contains("Remove them? [y/N]"), "{said}");
     assert!(said.code == 1 && said.stdout.contains("nothing was removed") && all.iter().all(|snapshot| path(snapshot).exists()), "{said}");
     let said = at_terminal("", "y\n");
     assert!(said.code == 0 && said.stdout.contains("3 removed") && !path(&all[0]).exists(), "{said}");

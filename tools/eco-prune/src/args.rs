@@ -7,7 +7,7 @@ use eco::tool::{Common, Words};
 
 /// Say which snapshots may go and why, and remove them with --apply
 ///
-/// Reads snapshot records from stdin, as in: eco-ls | eco-prune. A --keep flag wins over its key in [retention] of eco.toml.
+/// Reads snapshot records from stdin, as in: eco-ls | eco-prune. A --keep flag wins over its key in eco.toml.
 #[derive(Parser)]
 #[command(name = "eco-prune", version)]
 pub struct Args {

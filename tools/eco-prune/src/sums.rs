@@ -3,9 +3,12 @@
 use eco::retention::Rules;
 use eco::store::Candidate;
 use eco::tool::{Tool, size};
+use std::collections::BTreeMap;
 
 /// How many stay, go and are set aside.
 pub struct Sums {
+    /// Of each kind: how many stay, and of how many.
+    kinds: BTreeMap<String, (usize, usize)>,
     kept: usize,
     aside: usize,
     /// How many go.
@@ -18,16 +21,23 @@ pub fn of(found: &[Candidate]) -> Sums {
     let go: Vec<&Candidate> = found.iter().filter(|candidate| !candidate.choice.keep).collect();
     let aside = found.iter().filter(|candidate| candidate.choice.aside).count();
     let bytes = go.iter().filter_map(|candidate| candidate.snapshot.archive_bytes).sum();
-    Sums { kept: found.len() - go.len() - aside, aside, go: go.len(), bytes }
+    let mut kinds: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for candidate in found.iter().filter(|candidate| !candidate.choice.aside) {
+        let (kept, all) = kinds.entry(candidate.snapshot.kind.clone().unwrap_or_else(|| "of no kind".into())).or_default();
+        *kept += usize::from(candidate.choice.keep);
+        *all += 1;
+    }
+    Sums { kinds, kept: found.len() - go.len() - aside, aside, go: go.len(), bytes }
 }
 
 impl Sums {
     /// All of it in one sentence; `how` follows the number of those that go.
     pub fn in_words(&self, how: &str) -> String {
         let aside = if self.aside > 0 { format!(", {} set aside", self.aside) } else { String::new() };
+        let kinds: Vec<String> = self.kinds.iter().map(|(kind, (kept, all))| format!("{kept} of {all} {kind}")).collect();
         match self.go {
             0 => format!("{} kept{aside}, none to remove", self.kept),
-            go => format!("{} kept{aside}, {go} to remove ({}){how}", self.kept, size(self.bytes)),
+            go => format!("{} kept ({}){aside}, {go} to remove ({}){how}", self.kept, kinds.join(", "), size(self.bytes)),
         }
     }
 }
