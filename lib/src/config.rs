@@ -6,8 +6,10 @@
 mod describe;
 
 use crate::error::{Error, Named, Result, nearest};
+use crate::gate;
 use crate::health::Probe;
 use crate::restore::{self, Verify};
+use crate::retention::{Counts, Rules};
 use crate::rollout::Plan;
 use crate::scope::{CaptureRules, Scopes, SqliteMode};
 use crate::service::{Argv, Control, Hooks, Notify, Service, UnitCommands, UnitKind, Units};
@@ -54,6 +56,10 @@ pub struct Config {
     pub verify: Verify,
     /// How long the state from before a rollback is kept.
     pub keep_safety: Span,
+    /// Which snapshots are kept.
+    pub retention: Rules,
+    /// What must hold before a deployment.
+    pub gate: gate::Checks,
     /// How people are told.
     pub notify: Option<Notify>,
     /// How a new version gets its traffic.
@@ -126,6 +132,8 @@ struct File {
     verify: Verify,
     #[serde(default)]
     retention: Retention,
+    #[serde(default)]
+    gate: gate::Checks,
     notify: Option<Notify>,
     rollout: Option<Plan>,
 }
@@ -162,9 +170,46 @@ struct Module {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Retention {
+    manual: Option<Span>,
+    pre_deployment: Option<Span>,
+    daily: Option<Span>,
+    weekly: Option<Span>,
+    monthly: Option<Span>,
     safety: Option<Span>,
+    keep_last: Option<u32>,
+    keep_hourly: Option<u32>,
+    keep_daily: Option<u32>,
+    keep_weekly: Option<u32>,
+    keep_monthly: Option<u32>,
+    keep_yearly: Option<u32>,
+    keep_within: Option<Span>,
+}
+
+impl From<Retention> for Rules {
+    fn from(table: Retention) -> Rules {
+        let spans = [
+            ("manual", table.manual),
+            ("pre-deployment", table.pre_deployment),
+            ("daily", table.daily),
+            ("weekly", table.weekly),
+            ("monthly", table.monthly),
+            ("safety", Some(table.safety.unwrap_or(KEEP_SAFETY))),
+        ];
+        Rules {
+            spans: spans.into_iter().filter_map(|(kind, span)| Some((kind.to_owned(), span?))).collect(),
+            counts: Counts {
+                last: table.keep_last,
+                hourly: table.keep_hourly,
+                daily: table.keep_daily,
+                weekly: table.keep_weekly,
+                monthly: table.keep_monthly,
+                yearly: table.keep_yearly,
+                within: table.keep_within,
+            },
+        }
+    }
 }
 
 /// Reads `file` and lays the command line over it.
@@ -217,6 +262,8 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.probes = probes;
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
+        config.retention = parsed.retention.into();
+        config.gate = parsed.gate;
         config.notify = parsed.notify;
         config.rollout = parsed.rollout;
         config.path = overrides.path.clone();
@@ -287,6 +334,8 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         probes: Vec::new(),
         verify: Verify::default(),
         keep_safety: KEEP_SAFETY,
+        retention: Retention::default().into(),
+        gate: gate::Checks::default(),
         notify: None,
         rollout: None,
         path: None,
@@ -294,6 +343,7 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
     fill(&mut config);
     config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;
     config.control.check().map_err(|why| Error::Config(format!("[control]: {why}")))?;
+    config.gate.check().map_err(|why| Error::Config(format!("[gate]: {why}")))?;
     if config.notify.as_ref().is_some_and(|notify| notify.command.is_empty()) {
         return Err(Error::Config("[notify] needs a command".into()));
     }

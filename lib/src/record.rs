@@ -117,6 +117,10 @@ records! {
     Control = "control",
     /// A gradual rollout entered a state.
     Rollout = "rollout",
+    /// One check before a deployment.
+    Gate = "gate",
+    /// What the retention rules say about a snapshot.
+    Retention = "retention",
 }
 
 #[derive(Serialize)]
@@ -344,6 +348,8 @@ mod tests {
             "restore",
             "control",
             "rollout",
+            "gate",
+            "retention",
         ] {
             assert!(examples.contains(&format!("{{\"type\":\"{kind}\",")), "{kind}");
         }

@@ -28,6 +28,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 use watch::Watch;
@@ -336,6 +337,12 @@ impl Service {
     /// As [`Service::run`], with the output in [`Ran::stdout`].
     pub(crate) fn ask(&self, argv: &[String], deadline: Duration) -> Ran {
         command::run(&self.root, argv, &[], deadline, Output::Kept, None)
+    }
+
+    /// As [`Service::run`], with the last bytes of all its output, no more than so many, in [`Ran::stdout`]. When `stop` becomes true the
+    /// command is ended as at its deadline.
+    pub(crate) fn listen(&self, argv: &[String], deadline: Duration, most: usize, stop: &AtomicBool) -> Ran {
+        command::run_until(&self.root, argv, &[], (deadline, Some(stop)), Output::LastKept(most), None)
     }
 
     /// As [`Service::run`], with a text on standard input; why it failed, with the last line of what it printed.

@@ -277,6 +277,11 @@ impl Tool {
         Ok(())
     }
 
+    /// As [`Tool::open_input`], but at a terminal the stream is empty.
+    pub fn open_input_if_any(&mut self) {
+        self.input = (!io::stdin().is_terminal()).then(Input::default);
+    }
+
     /// Does not forward what is read: `--only`.
     pub fn drop_input(&mut self) {
         self.forward = false;
@@ -602,6 +607,11 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A number of bytes as people read it: `7.9 KiB`.
+pub fn size(bytes: u64) -> String {
+    crate::report::words::size(bytes)
 }
 
 /// A running count of bytes, shown once the work has taken a second.

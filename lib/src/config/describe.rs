@@ -1,6 +1,7 @@
 //! What each section of `eco.toml` resolves to, for the person who wrote it.
 
 use super::Config;
+use crate::gate::Checks;
 use crate::health::{LOG_WINDOW, Probe, Says, TimeForm};
 use crate::rollout::Command;
 use crate::scope::SqliteMode;
@@ -235,7 +236,18 @@ impl Text<'_> {
             }
         }
         self.section("retention");
-        self.line("safety", config.keep_safety.to_string());
+        for (kind, span) in &config.retention.spans {
+            self.line(kind, span.to_string());
+        }
+        let counts = config.retention.counts.describe();
+        self.line("counts", if counts.is_empty() { "none" } else { &counts });
+        if config.gate != Checks::default() {
+            self.section("gate");
+            for check in &config.gate.checks {
+                self.command(&check.name, &check.command);
+            }
+            self.line("skip", list(&config.gate.skip));
+        }
         self.rollout(config);
         if let Some(notify) = &config.notify {
             self.section("notify");

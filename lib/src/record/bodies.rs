@@ -357,6 +357,9 @@ pub struct Snapshot {
     /// Files that kept changing while they were read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unstable: Vec<RecordPath>,
+    /// A person wants it kept: no retention rule lets it go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<bool>,
     /// Written by the procedures that came before these tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub legacy: Option<bool>,
@@ -377,6 +380,59 @@ fn optional_path<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Rec
     }
     let fields = Fields::deserialize(from)?;
     Ok(fields.path.map(|path| RecordPath { path, path_b64: fields.path_b64 }))
+}
+
+/// One check of the gate before a deployment, and how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its name.
+    pub check: String,
+    /// Whether it was made, and passed.
+    pub ok: bool,
+    /// How long it took.
+    #[serde(default)]
+    pub took_s: f64,
+    /// What its command ended with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    /// Why it did not pass, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The last lines that its command printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+}
+
+/// What the retention rules say about one snapshot, and whether it was removed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Retention {
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// Whether it stays.
+    pub keep: bool,
+    /// Why, in words.
+    #[serde(default)]
+    pub reasons: Vec<String>,
+    /// Whether it was removed in this run.
+    pub removed: bool,
+    /// Nothing can be said about it: it stays, and was not counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub set_aside: bool,
+    /// Its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// When it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Timestamp>,
+    /// The archive.
+    #[serde(flatten, deserialize_with = "optional_path", skip_serializing_if = "Option::is_none")]
+    pub path: Option<RecordPath>,
+    /// The archive's size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_bytes: Option<u64>,
+    /// Why it was not removed, or not for certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One entry of a snapshot.

@@ -2,8 +2,8 @@
 //! more than a row. Colour only underlines what the words already say; text from records cannot reach the terminal raw.
 
 use crate::record::{
-    Action, Change, Control, Decision, Difference, Entry, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Rollout, Severity, Signal,
-    Snapshot, Stamp, Step, Verification,
+    Action, Change, Control, Decision, Difference, Entry, Gate, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Retention, Rollout,
+    Severity, Signal, Snapshot, Stamp, Step, Verification,
 };
 use crate::report::words::{self, clock, count, id6, millis, percent, size, span, visible};
 use crate::time::{Timestamp, seconds_between};
@@ -81,6 +81,8 @@ impl Table {
             Record::Restore(body) => restore(time, body),
             Record::Control(body) => control(time, body),
             Record::Rollout(body) => rollout(time, body),
+            Record::Gate(body) => gate(time, body),
+            Record::Retention(body) => retention(body, self.now),
             Record::Other(kind) => Row { columns: &[], cells: vec![time, styled(visible(kind), DIM)], below: Vec::new() },
         };
         let mut text = String::new();
@@ -311,6 +313,7 @@ fn snapshot(time: Cell, body: &Snapshot, age: i64) -> Row {
     let mut notes: Vec<String> = Vec::new();
     notes.extend(body.base.as_deref().map(|base| format!("needs {}", id6(base))));
     notes.extend((!body.unstable.is_empty()).then(|| format!("{} changed while read", count(body.unstable.len() as u64, "file"))));
+    notes.extend((body.pinned == Some(true)).then(|| "pinned".to_owned()));
     notes.extend((body.legacy == Some(true)).then(|| "legacy".to_owned()));
     notes.extend(body.restored_at.map(|time| format!("restore rehearsed {}", clock(time))));
     notes.extend(body.path.as_ref().map(path));
@@ -538,6 +541,44 @@ fn rollout(time: Cell, body: &Rollout) -> Row {
             free(visible(&body.notes.join(", ")), PLAIN),
         ],
         below,
+    }
+}
+
+fn gate(time: Cell, body: &Gate) -> Row {
+    // What a check that passed has printed is nobody's concern.
+    let output = body.output.as_deref().filter(|_| !body.ok).unwrap_or_default();
+    Row {
+        columns: &[("TIME (UTC)", 19), ("CHECK", 16), ("RESULT", 6), ("TOOK", -9), ("WHY", 0)],
+        cells: vec![
+            time,
+            styled(visible(&body.check), HEAD),
+            answer(Some(body.ok), "passed", "FAILED", ""),
+            cell(millis((body.took_s * 1000.0) as u64)),
+            cell(body.error.as_deref().map_or_else(String::new, visible)),
+        ],
+        below: output.lines().map(|line| vec![cell(""), cell(visible(line))]).collect(),
+    }
+}
+
+fn retention(body: &Retention, now: Timestamp) -> Row {
+    let (word, style) = match body {
+        Retention { removed: true, .. } => ("removed", BAD),
+        Retention { set_aside: true, .. } => ("set aside", DOUBT),
+        Retention { keep: true, .. } => ("keep", GOOD),
+        _ => ("remove", BAD),
+    };
+    Row {
+        columns: &[("WHAT", 9), ("ID", 6), ("AGE", -11), ("KIND", 14), ("SIZE", -8), ("WHY", 0)],
+        cells: vec![
+            styled(word, style),
+            styled(id6(&body.snapshot), HEAD),
+            cell(body.taken.map_or_else(|| "-".to_owned(), |taken| span(seconds_between(taken, now).max(0)))),
+            cell(or_dash(body.kind.as_deref())),
+            cell(body.archive_bytes.map_or_else(|| "-".to_owned(), size)),
+            // All of it: this is what a person decides by.
+            cell(visible(&body.reasons.join("; "))),
+        ],
+        below: body.error.iter().map(|error| vec![styled("error", BAD), cell(visible(error))]).collect(),
     }
 }
 

@@ -1,6 +1,7 @@
-//! eco-ctl: stop, start, look at the service; disable, enable, revert its units: one `control` record each. Or say something to the
-//! pipeline that watches it: one `operator`, `signal` or `change` record.
+//! eco-ctl: stop, start, look at the service; disable, enable, revert its units: one `control` record each. Pins snapshots. Or says
+//! something to the pipeline that watches it: one `operator`, `signal` or `change` record.
 mod args;
+mod pin;
 mod words;
 
 use args::{Args, Asked, Task};
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         }
         // A rollback stops and starts the service too; it must not be disturbed half-way.
         let _lock = match task {
-            Task::Status => None,
+            Task::Status | Task::Pin(..) => None,
             _ => Some(config.ecosystem().lock(&tool.holder())?),
         };
         let control = match task {
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             Task::Start => outcome::start(&service)?,
             Task::Restart => outcome::restart(&service)?,
             Task::Unit(verb, unit) => outcome::unit(&service, verb, unit)?,
+            Task::Pin(selector, on) => return pin::pin(tool, &config, &selector, on),
         };
         let verdict = control.ok.map_or(Verdict::Unknown, Verdict::from);
         tool.emit(control)?;
