@@ -115,10 +115,11 @@ fn a_failing_canary_loses_its_traffic_and_is_rolled_back_by_the_decision_on_stdi
     let breach = &ran.all("rollout")[1]["reasons"][0];
     let seen = json!({"rule": "sustained", "metric": "error_rate", "observed": 0.06, "threshold": "> 0.05", "window_s": 120.0, "requests": 300.0, "stable": 0.01});
     assert_eq!(*breach, seen);
-    // The command read the decision that stands in the stream, after the gate had read what it is asked about.
+    // The command read the decision that stands in the stream, after the gate had read how the service is and what it is asked about.
     let read: Vec<Value> = world.read("stdin").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let decision = ran.last("decision");
-    assert_eq!((read.len(), &read[1], &read[0]["version"]), (2, &decision, &json!("planner@r42")));
+    assert_eq!((read.len(), &read[2], &read[1]["version"]), (3, &decision, &json!("planner@r42")));
+    assert_eq!((&read[0]["type"], &read[0]["time"]), (&json!("health"), &json!(at(-1))));
     for (key, value) in [("action", "rollback"), ("severity", "high"), ("scope", "module:planner"), ("cut", "2026-03-01T10:00:00Z")] {
         assert_eq!(decision[key], value, "{decision}");
     }
@@ -351,6 +352,83 @@ fn eco_restore_carries_the_rollback_out_and_only_once() {
     assert_eq!(states(&ran.records()), ["10:04 canary rolled_back 0 sustained"]);
     assert!(ran.stderr.contains("was carried out before"), "{ran}");
     assert_eq!(world.read("modules/planner/code"), "by hand\n");
+}
+
+/// A service with a restore point, and a plan whose gate is the real one.
+fn gated() -> World {
+    let world = world();
+    world.config("[module.planner]\nroots = [\"modules/planner\"]\n\n[gate]\nchecks = [ { name = \"tests\", command = [\"bin/test\"] } ]\n");
+    world.program("bin/test", "#!/bin/sh\n[ ! -e broken ]\n");
+    world.write("modules/planner/code", "old\n").write("data/orders", "1\n").write("config/limits", "1\n");
+    world.at("2026-03-01T08:30:00Z").run("eco-snap").arg("--good").exits(0);
+    let commands = COMMANDS.replace("gate = \"bin/call gate\"", &format!("gate = {:?}", program("eco-gate")));
+    world.write("rollout.toml", format!("{commands}{PHASES}"));
+    world.at("2026-03-01T10:00:00Z");
+    world
+}
+
+fn judged(minute: i64, action: &str) -> Value {
+    json!({"type": "decision", "time": at(minute), "id": format!("i1/{action}"), "incident": "i1", "severity": "medium", "action": action,
+        "scope": "full", "snapshot": null})
+}
+
+#[test]
+fn eco_gate_lets_a_rollout_begin_and_keeps_the_state_before_it() {
+    let world = gated();
+    let solved = [before(), vec![judged(-30, "watch"), judged(-10, "resolved"), start(0, "planner@r42")], traffic(0, 3, (100, 1), (900, 9))].concat();
+    let ran = world.run("eco-rollout").args(["--plan", "rollout.toml", "--only"]).stdin(lines(&solved)).exits(0).says("open: every check passed");
+    assert_eq!((states(&ran.records()), calls(&world)), (vec!["10:00 canary canary 10".into()], vec!["set 10".to_owned()]));
+    // It was told how the service is, so the backup is one to go back to.
+    let kept = world.run("eco-ls").arg("latest:pre-deployment").exits(0).only();
+    assert_eq!((&kept["good"], &kept["verified"], &kept["health"]), (&json!(true), &json!(true), &json!("ok")));
+}
+
+#[test]
+fn eco_gate_refuses_a_rollout_while_an_incident_is_open_or_a_check_fails() {
+    let refused = |world: &World, words: &[&str], stream: &[Value], why: &str| {
+        let ran = world.run("eco-rollout").args(["--plan", "rollout.toml", "--only"]).args(words).stdin(lines(stream)).exits(0).says(why);
+        assert_eq!((states(&ran.records()), calls(world)), (vec!["10:00 - refused 0 gate".into()], Vec::new()), "{ran}");
+        world.run("eco-ls").arg("latest:pre-deployment").exits(1);
+        ran
+    };
+    let world = gated();
+    let open = [before(), vec![judged(-10, "investigate"), start(0, "planner@r42")], traffic(0, 3, (100, 1), (900, 9))].concat();
+    let ran = refused(&world, &[], &open, "closed: incident did not pass");
+    assert!(ran.stderr.contains("incident i1 is open"), "{ran}");
+    // What was said before a crash counts as well.
+    world.write("log", lines(&open[..open.len() - 9]));
+    refused(
+        &world,
+        &["--resume", "log"],
+        &[vec![start(0, "planner@r42")], traffic(0, 3, (100, 1), (900, 9))].concat(),
+        "closed: incident did not pass",
+    );
+    world.write("broken", "");
+    refused(&world, &[], &[before(), vec![start(0, "planner@r42")]].concat(), "closed: tests did not pass");
+}
+
+#[test]
+fn a_version_that_was_rolled_back_is_refused_by_both_until_it_is_released() {
+    let world = gated();
+    let plan = ["--plan", "rollout.toml"];
+    let log = world.run("eco-rollout").args(plan).stdin(lines(&failing())).exits(0);
+    assert_eq!(states(&log.records()).last().unwrap(), "10:04 canary rolled_back 0 sustained");
+    let again = [vec![start(20, "planner@r42")], traffic(20, 22, (100, 1), (900, 9))].concat();
+    let gate = |stream: &str, code: i32| {
+        world.at("2026-03-01T10:20:00Z");
+        let ran = world.run("eco-gate").arg("--only").stdin(format!("{stream}{}\n", again[0])).exits(code);
+        ran.all("gate").into_iter().filter(|gate| gate["ok"] == false).map(|gate| gate["check"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // The rollout that failed is over: its version is kept away, and no other.
+    assert_eq!(gate(&log.stdout, 1), ["version", "backup"]);
+    world.write("log", &log.stdout);
+    let resumed = ["--plan", "rollout.toml", "--only", "--resume", "log"];
+    let ran = world.run("eco-rollout").args(resumed).stdin(lines(&again)).exits(0);
+    assert_eq!(states(&ran.records()), ["10:20 - refused 0 quarantined"]);
+    let release = world.at("2026-03-01T10:19:00Z").run("eco-ctl").args(["release", "planner@r42", "--no-inbox"]).exits(0).stdout;
+    assert_eq!(gate(&format!("{}{release}", log.stdout), 0), [""; 0]);
+    let ran = world.run("eco-rollout").args(resumed).stdin(format!("{release}{}", lines(&again))).exits(0);
+    assert_eq!(states(&ran.records()), ["10:20 canary canary 10"]);
 }
 
 /// Waits until the calls end like this.

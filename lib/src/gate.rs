@@ -1,7 +1,7 @@
 //! The gate before a deployment: what the stream says about it, and the checks that `[gate]` of `eco.toml` names. The backup at its end is
 //! the program's.
 
-use crate::record::{Action, Gate, Line, Record, Scope, Snapshot};
+use crate::record::{Action, Gate, Line, Record, Rollout, Scope, Snapshot};
 use crate::scope::covers;
 use crate::service::{Argv, Ended, Service};
 use crate::time::{Span, Timestamp};
@@ -132,6 +132,13 @@ impl Told {
                 }
             }
             Record::Rollout(rollout) => {
+                // A rollout asks people while it is paused, and needs them while it goes back or is stuck. Another one takes the place
+                // of one that is paused.
+                let starts = rollout.state == "idle";
+                self.incidents.retain(|name, (_, action)| !(starts && *action == Action::Propose && name.starts_with(Rollout::INCIDENT)));
+                if !matches!(&*rollout.state, "idle" | "paused" | "rolling_back" | "stuck") {
+                    self.incidents.remove(&rollout.incident());
+                }
                 if rollout.state == "rolled_back" {
                     self.quarantined.insert(rollout.version.clone(), stamp.time);
                 }
@@ -206,6 +213,28 @@ mod tests {
         assert!(told(&[OPEN, CLOSED]).no_incident().is_ok());
         assert!(told(&[&format!("\"ecosystem\":\"mail\",{OPEN}")]).no_incident().is_ok());
         assert!(told(&[&format!("\"ecosystem\":\"shop\",{OPEN}")]).no_incident().is_err());
+    }
+
+    #[test]
+    fn a_rollout_is_an_incident_while_it_waits_for_people_or_goes_back() {
+        let asks = |action: &str| format!(r#""type":"decision","id":"rollout-r-1","incident":"rollout-r","severity":"low","action":"{action}""#);
+        let asks = |action: &str| format!("{},\"scope\":null,\"snapshot\":null", asks(action));
+        let state =
+            |id: &str, state: &str| format!(r#""type":"rollout","id":"{id}","version":"v","target":"full","phase":"canary","state":"{state}""#);
+        for (action, then, closed) in [
+            ("propose", state("r", "paused"), true),
+            ("propose", state("r", "canary"), false),
+            ("propose", state("s", "idle"), false),
+            ("rollback", state("r", "rolling_back"), true),
+            ("rollback", state("r", "rolled_back"), false),
+            ("rollback", state("s", "idle"), true),
+            ("escalate", state("r", "stuck"), true),
+            ("escalate", state("s", "canary"), true),
+        ] {
+            assert_eq!(told(&[&asks(action), &then]).no_incident().is_err(), closed, "{action}, {then}");
+        }
+        // Somebody else's incident stays open, whatever becomes of the rollout.
+        assert!(told(&[OPEN, &state("r", "done"), &state("s", "idle")]).no_incident().is_err());
     }
 
     #[test]

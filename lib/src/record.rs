@@ -6,6 +6,7 @@
 
 mod bodies;
 mod path;
+mod rollout;
 mod sample;
 mod scope;
 mod whole;

@@ -43,8 +43,13 @@ pub enum Step {
 pub enum Order {
     /// Give the new version so many percent of the traffic.
     Set(f64),
-    /// Find out whether this rollout may begin.
-    Gate(Timestamp, Box<Rollout>),
+    /// Find out whether a rollout may begin.
+    Gate {
+        /// What is asked for, and when.
+        start: (Timestamp, Box<Rollout>),
+        /// What is known beside it: the last sample of the service, and the last decision of each incident that is open.
+        known: Vec<(Timestamp, Record)>,
+    },
     /// Carry this decision out.
     RollBack(Timestamp, Box<Decision>),
 }

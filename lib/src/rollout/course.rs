@@ -24,6 +24,8 @@ const BLAME: SignedDuration = SignedDuration::from_hours(2);
 const SHARED: f64 = 2.0;
 /// How many of its own records are known again when they come back in the stream.
 const OWN: usize = 64;
+/// How many open incidents are remembered.
+const OPEN: usize = 256;
 /// How many targets' last changes are remembered.
 const CHANGES: usize = 256;
 
@@ -148,7 +150,7 @@ impl Flight {
 
     /// The name that its decisions share.
     fn incident(&self) -> String {
-        format!("rollout-{}", self.id)
+        format!("{}{}", Rollout::INCIDENT, self.id)
     }
 
     fn is_own(&self, decision: &str) -> bool {
@@ -174,6 +176,9 @@ pub(super) struct Course {
     asked_by_us: bool,
     /// Somebody else's last decision to roll the target back.
     ordered: Option<(Timestamp, Box<Decision>)>,
+    /// The last decision of each incident that is open, the oldest first, and how the service is: the gate wants to know.
+    open: Vec<(Timestamp, Box<Decision>)>,
+    health: Option<(Timestamp, Box<Health>)>,
     own: VecDeque<(String, Timestamp, String)>,
     complaints: BTreeSet<&'static str>,
     pub late: u64,
@@ -195,6 +200,8 @@ impl Course {
             changes: BTreeMap::new(),
             asked_by_us: true,
             ordered: None,
+            open: Vec::new(),
+            health: None,
             own: VecDeque::new(),
             complaints: BTreeSet::new(),
             late: 0,
@@ -303,6 +310,9 @@ impl Course {
     // What is seen.
 
     fn sample(&mut self, now: Timestamp, health: &Health) {
+        if health.cohort.as_deref() != Some("canary") {
+            self.health = Some((now, Box::new(health.clone())));
+        }
         let before = self.sampled.replace(now);
         let complaints = &mut self.complaints;
         let mut news = Vec::new();
@@ -342,6 +352,11 @@ impl Course {
     }
 
     fn overhear(&mut self, time: Timestamp, decision: &Decision) {
+        self.open.retain(|(_, known)| known.incident != decision.incident);
+        // What becomes of a rollout is no news to the next one's gate; a version that failed is kept away without it.
+        if decision.action != Action::Resolved && !decision.incident.starts_with(Rollout::INCIDENT) && self.open.len() < OPEN {
+            self.open.push((time, Box::new(decision.clone())));
+        }
         let Some(flight) = &mut self.flight else { return };
         if flight.is_own(&decision.id) && decision.reminder {
             flight.reminded = if decision.overdue { Reminded::AtTheDeadline } else { Reminded::HalfWay };
@@ -426,8 +441,11 @@ impl Course {
 
     fn run_gate(&mut self) {
         let Some(flight) = &self.flight else { return };
-        let body = self.record(flight);
-        self.order(Order::Gate(flight.entered, Box::new(body)), Purpose::Gate);
+        let start = (flight.entered, Box::new(self.record(flight)));
+        let health = self.health.iter().map(|(time, health)| (*time, Record::Health((**health).clone())));
+        let open = self.open.iter().map(|(time, decision)| (*time, Record::Decision((**decision).clone())));
+        let known = health.chain(open).collect();
+        self.order(Order::Gate { start, known }, Purpose::Gate);
     }
 
     fn refuse(&mut self, why: &'static str) {

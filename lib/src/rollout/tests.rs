@@ -65,7 +65,7 @@ impl Story {
                     Step::Do(order) => {
                         let word = match &order {
                             Order::Set(percentage) => format!("set {percentage}"),
-                            Order::Gate(..) => "gate".into(),
+                            Order::Gate { .. } => "gate".into(),
                             Order::RollBack(_, decision) => format!("back {}", decision.id),
                         };
                         let failed = self.fails.iter().any(|fails| word.starts_with(fails));
@@ -342,7 +342,10 @@ fn a_hold_with_an_end_ends_by_itself_and_did_not_cost_any_time() {
     story.minutes(60, 1.0, 1.0);
     story.tell(Operator { verb: "hold".into(), until: Some(at(90 * 60)), ..Operator::default() });
     story.minutes(92, 1.0, 1.0);
-    assert_eq!(story.said[1..4], ["11:00 v1 canary paused 10 operator", "11:00 decision propose operator,store", "11:30 v1 canary canary 10"]);
+    assert_eq!(
+        story.said[1..4],
+        ["11:00 v1 canary paused 10 operator", "11:00 decision propose operator,store", "11:30 v1 canary canary 10"]
+    );
     // Fifty-nine minutes lie between the samples before the hold; the rest follows it.
     assert_eq!(story.said[4..], ["12:31 v1 staged staged 50"]);
 }
@@ -433,7 +436,7 @@ fn the_stable_version_is_the_last_one_that_was_done() {
     assert!(story.said.last().unwrap().contains("v1 full done 100"));
     let start = start("r2".into(), "v2".into(), "module:planner".parse().unwrap()).unwrap();
     let steps = story.pilot.feed(&Stamp { time: at(story.minute * 60), ..Stamp::default() }, &start.into());
-    let gate = steps.iter().find_map(|step| if let Step::Do(Order::Gate(_, body)) = step { Some(body) } else { None }).unwrap();
+    let gate = steps.iter().find_map(|step| if let Step::Do(Order::Gate { start: (_, body), .. }) = step { Some(body) } else { None }).unwrap();
     assert_eq!((gate.stable.as_deref(), gate.exposure), (Some("v1"), Some(0.0)));
 }
 
@@ -621,7 +624,7 @@ fn records_of_another_service_are_passed_by() {
     let start = start("r1".into(), "v1".into(), "module:planner".parse().unwrap()).unwrap();
     let stamp = |ecosystem: &str| Stamp { time: at(0), ecosystem: Some(ecosystem.into()), host: None };
     assert_eq!(pilot.feed(&stamp("mill"), &start.clone().into()), []);
-    assert!(matches!(pilot.feed(&stamp("shop"), &start.into())[..], [Step::Do(Order::Gate(..))]));
+    assert!(matches!(pilot.feed(&stamp("shop"), &start.into())[..], [Step::Do(Order::Gate { .. })]));
 }
 
 #[test]

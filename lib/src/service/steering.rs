@@ -41,8 +41,9 @@ impl Steering {
                 let argv = words.map(|(at, word)| if at == 0 { word.clone() } else { word.replace("{percentage}", &percentage.to_string()) });
                 (Command::Set, argv.collect(), format!("the traffic of the new version was not set to {percentage} %"), None)
             }
-            Order::Gate(time, start) => {
-                let input = self.line(*time, Record::Rollout((**start).clone()));
+            Order::Gate { start: (time, start), known } => {
+                let mut input: String = known.iter().map(|(time, record)| self.line(*time, record.clone())).collect();
+                input += &self.line(*time, Record::Rollout((**start).clone()));
                 (Command::Gate, self.plan.gate.clone(), format!("the gate stays closed for {}", start.version.escape_debug()), Some(input))
             }
             Order::RollBack(time, decision) => {
