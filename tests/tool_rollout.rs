@@ -431,6 +431,38 @@ fn a_version_that_was_rolled_back_is_refused_by_both_until_it_is_released() {
     assert_eq!(states(&ran.records()), ["10:20 canary canary 10"]);
 }
 
+#[test]
+fn an_approval_lets_a_paused_rollout_go_on_and_eco_restore_leaves_it_alone() {
+    let world = gated();
+    let hold = json!({"type": "operator", "time": at(4), "do": "hold"});
+    let story = [before(), vec![start(0, "planner@r42")], traffic(0, 3, (100, 1), (900, 9)), vec![hold], traffic(5, 6, (100, 1), (900, 9))].concat();
+    let answered = |verb: &str| {
+        let word = json!({"type": "operator", "time": at(6), "do": verb});
+        let stream = [story.clone(), vec![word], traffic(7, 8, (100, 1), (900, 9))].concat();
+        world.run("eco-rollout").args(["--plan", "rollout.toml"]).stdin(lines(&stream)).exits(0)
+    };
+    let (approved, rejected) = (answered("approve"), answered("reject"));
+    // Only now: the gate has kept the state before the deployment.
+    world.write("modules/planner/code", "new\n");
+    let ran = approved;
+    assert_eq!(states(&ran.records()), ["10:00 canary canary 10", "10:04 canary paused 10 operator", "10:06 canary canary 10"]);
+    let asked = ran.last("decision");
+    assert_eq!((&asked["action"], &asked["notes"]), (&json!("propose"), &json!(["operator", "store", "rollout"])));
+    // Not even when every proposal is to be carried out.
+    for words in [&["--only"][..], &["--only", "--approve"]] {
+        let id = asked["id"].as_str().unwrap();
+        let says = format!("a rollout is paused, decision {id}: eco-ctl resume lets it go on, eco-ctl reject {id} rolls module:planner back");
+        let ran = world.run("eco-restore").args(words).stdin(&ran.stdout).exits(0).says(&says);
+        assert!(ran.stdout.is_empty() && world.read("modules/planner/code") == "new\n", "{ran}");
+    }
+    // A rejection is written as a rollback, and that is carried out.
+    let ran = rejected;
+    assert_eq!(states(&ran.records()).last().unwrap(), "10:06 canary rolled_back 0 operator");
+    let back = world.run("eco-restore").arg("--only").stdin(&ran.stdout).exits(0).last("restore");
+    assert_eq!((&back["phase"], &back["decision"]), (&json!("completed"), &ran.last("decision")["id"]));
+    assert_eq!(world.read("modules/planner/code"), "old\n");
+}
+
 /// Waits until the calls end like this.
 fn called(world: &World, last: &str) {
     let patience = Instant::now() + Duration::from_secs(60);

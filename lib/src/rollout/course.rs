@@ -852,6 +852,10 @@ impl Course {
         if action != Action::Escalate && flight.target.needs_snapshot() {
             notes.push("store".into());
         }
+        if action == Action::Propose {
+            // An approval lets the rollout go on; whoever carries out what is approved must be able to tell.
+            notes.push(Decision::OF_ROLLOUT.into());
+        }
         let reason = |breach: &Breach| Reason {
             rule: format!("rollout-{}", breach.rule.as_deref().unwrap_or("limit")),
             metric: breach.metric.clone(),

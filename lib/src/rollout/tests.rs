@@ -274,7 +274,7 @@ fn silence_of_the_new_version_pauses_when_it_has_lasted_long_enough() {
         story.tell(traffic("stable", 100.0, 1.0));
         story.minute += 1;
     }
-    assert_eq!(story.said, ["10:00 v1 canary canary 10", "10:19 v1 canary paused 10 no-data", "10:19 decision propose no-data,store"]);
+    assert_eq!(story.said, ["10:00 v1 canary canary 10", "10:19 v1 canary paused 10 no-data", "10:19 decision propose no-data,store,rollout"]);
     // A prober that cannot tell is as good as silent.
     let mut story = Story::started();
     for _ in 0..20 {
@@ -344,7 +344,7 @@ fn a_hold_with_an_end_ends_by_itself_and_did_not_cost_any_time() {
     story.minutes(92, 1.0, 1.0);
     assert_eq!(
         story.said[1..4],
-        ["11:00 v1 canary paused 10 operator", "11:00 decision propose operator,store", "11:30 v1 canary canary 10"]
+        ["11:00 v1 canary paused 10 operator", "11:00 decision propose operator,store,rollout", "11:30 v1 canary canary 10"]
     );
     // Fifty-nine minutes lie between the samples before the hold; the rest follows it.
     assert_eq!(story.said[4..], ["12:31 v1 staged staged 50"]);
@@ -599,9 +599,9 @@ fn who_does_not_answer_is_asked_again() {
         story.said[1..],
         [
             "10:05 v1 canary paused 10 operator",
-            "10:05 decision propose operator,store",
-            "22:05 decision propose operator,store reminder",
-            "10:05 decision propose operator,store overdue"
+            "10:05 decision propose operator,store,rollout",
+            "22:05 decision propose operator,store,rollout reminder",
+            "10:05 decision propose operator,store,rollout overdue"
         ]
     );
     let mut story = Story::started();

@@ -287,7 +287,9 @@ fn decision(time: Cell, body: &Decision) -> Row {
         let what = if body.overdue { "nobody has answered and the deadline has passed" } else { "nobody has answered yet" };
         below.push(vec![styled("reminder", DOUBT), cell(what)]);
     }
-    if body.action == Action::Propose {
+    if body.is_rollouts_question() {
+        below.push(vec![cell("to act"), cell(format!("eco-ctl resume goes on, eco-ctl reject {} rolls back", visible(&body.id)))]);
+    } else if body.action == Action::Propose {
         below.push(vec![cell("to act"), cell(format!("eco-ctl approve {}, or eco-restore --approve on this stream", visible(&body.id)))]);
     }
     Row {
@@ -525,8 +527,8 @@ fn rollout(time: Cell, body: &Rollout) -> Row {
         below.push(vec![cell("because"), cell(format!("{metric} {observed}, limit {limit}{requests}{window}{stable}"))]);
     }
     match body.state.as_str() {
-        "paused" => below.push(vec![cell("to act"), cell("an operator record: resume goes on, reject rolls back")]),
-        "stuck" => below.push(vec![cell("to act"), styled("mend it by hand, or an operator record: reject tries to roll back again", BAD)]),
+        "paused" => below.push(vec![cell("to act"), cell("eco-ctl resume goes on, eco-ctl reject rolls back")]),
+        "stuck" => below.push(vec![cell("to act"), styled("mend it by hand, or eco-ctl reject: tries to roll back again", BAD)]),
         _ => {}
     }
     Row {
