@@ -17,9 +17,11 @@ pub use tree::Tree;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -99,10 +101,15 @@ impl World {
         self
     }
 
-    /// Writes a program of the ecosystem.
+    /// Writes a program of the ecosystem, by somebody else's hand: a child that another thread forks just then would hold the file
+    /// open for writing until it becomes its own program, and whoever runs the file meanwhile is told that it is busy.
     pub fn program(&self, path: &str, content: &str) -> &World {
-        self.write(path, content);
-        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let write = ["-c", "cat > \"$0\" && chmod 0755 \"$0\""];
+        let mut writer = Command::new("/bin/sh").args(write).arg(&path).stdin(Stdio::piped()).spawn().unwrap();
+        writer.stdin.take().unwrap().write_all(content.as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
         self
     }
 

@@ -61,7 +61,7 @@ fn a_proposal_says_how_to_act_on_it_and_that_nobody_has() {
         "critical  propose      full                  -         -\n",
         "notes      hold\n",
         "nobody has answered and the deadline has passed\n",
-        "to act     eco-restore --approve",
+        "to act     eco-ctl approve i-1, or eco-restore --approve on this stream",
     ] {
         assert!(shown.contains(part), "{part}{shown}");
     }
