@@ -272,6 +272,41 @@ fn hazard_16_history_keeps_every_byte_even_from_a_writer_that_has_it_open() {
 }
 
 #[test]
+fn hazard_21_backups_that_fail_for_weeks_never_age_the_last_good_one_away() {
+    let world = World::service();
+    world.write("eco.toml", world.read("eco.toml") + "\n[retention]\ndaily = \"7d\"\nweekly = \"4w\"\nmanual = \"7d\"\n");
+    let take = |now: &str, words: &[&str]| world.at(now).run("eco-snap").args(words).exits(0).only();
+    let base = take("2026-01-01T03:00:00Z", &["--kind=weekly", "--good"]);
+    let good = take("2026-01-02T03:00:00Z", &["--kind=daily", "--good"]);
+    let pinned = take("2026-01-02T04:00:00Z", &["--kind=daily", "--full", "--pin"]);
+    let read = take("2026-01-02T05:00:00Z", &["--kind=daily", "--full"]);
+    let plain = take("2026-01-02T06:00:00Z", &["--kind=daily", "--full"]);
+    // From then on the service is ill when its backups are taken, and one of these is damaged.
+    take("2026-02-27T03:00:00Z", &["--kind=weekly"]);
+    take("2026-02-28T03:00:00Z", &["--kind=daily", "--full"]);
+    let damaged = take("2026-03-01T03:00:00Z", &["--kind=daily", "--full"]);
+    world.shell(&format!("truncate -s -100 {}", damaged["path"].as_str().unwrap()));
+    let reader = fs::File::open(read["path"].as_str().unwrap()).unwrap();
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    assert_eq!(good["base"], base["id"]);
+
+    world.at("2026-03-01T04:00:00Z");
+    let there = |snapshot: &serde_json::Value| std::path::Path::new(snapshot["path"].as_str().unwrap()).exists();
+    for _ in 0..2 {
+        let listed = world.run("eco-ls").ran().stdout;
+        let ran = world.run("eco-prune").args(["--apply", "--yes"]).stdin(listed).exits(0);
+        // What was cut off says no more what it is.
+        let aside: Vec<_> = ran.all("retention").into_iter().filter(|record| record["set_aside"] == true).collect();
+        assert!(aside.len() == 1 && aside[0]["path"] == damaged["path"], "{ran}");
+        assert_eq!([&base, &good, &pinned, &read, &plain, &damaged].map(there), [true, true, true, true, false, true]);
+    }
+    world.spoil();
+    let done = world.run("eco-restore").arg("latest-good").exits(0);
+    assert_eq!(done.last("restore")["snapshot"], good["id"]);
+    assert_eq!(world.read("config/state"), "well\n");
+}
+
+#[test]
 fn hazard_22_the_safety_copy_covers_the_whole_scope() {
     let world = World::service();
     world.good();

@@ -210,6 +210,40 @@ fn a_proposal_waits_for_a_person() {
 }
 
 #[test]
+fn an_answer_to_a_paused_rollout_is_no_yes_to_a_rollback() {
+    let world = World::service();
+    let (snapshot, was) = (world.good(), roots(&world));
+    world.spoil();
+    let broken = roots(&world);
+    let word = |verb: &str, of: Option<&str>| json!({"type": "operator", "time": "2026-03-01T10:01:00Z", "do": verb, "decision": of});
+    let propose = decision("i1/1", "propose", "config", Some(&snapshot["id"]));
+    let mut asked = decision("rollout-r7-1-propose", "propose", "config", None);
+    (asked["incident"], asked["notes"]) = (json!("rollout-r7"), json!(["no-data", "store", "rollout"]));
+    let mut reminder = asked.clone();
+    (reminder["id"], reminder["reminder"]) = (json!("rollout-r7-1-propose-again"), json!(true));
+    let run = |lines: &[Value]| world.run("eco-restore").arg("--only").stdin(stream(lines)).exits(0);
+    for words in [
+        vec![asked.clone(), word("approve", None)],
+        vec![asked.clone(), word("approve", Some("rollout-r7-1-propose"))],
+        vec![asked.clone(), reminder.clone(), word("approve", Some("rollout-r7-1-propose-again"))],
+        vec![propose.clone(), asked.clone(), word("approve", None)],
+        vec![propose.clone(), asked.clone(), word("approve", None), word("approve", None)],
+        vec![propose.clone(), asked.clone(), word("approve", Some("rollout-r7-1-propose"))],
+    ] {
+        let ran = run(&words);
+        assert!(ran.stdout.is_empty() && ran.stderr.contains("eco-ctl resume lets it go on"), "{ran}");
+    }
+    run(&[propose.clone(), asked.clone(), word("approve", None)]).says("decision i1/1 stays open: eco-ctl approve i1/1");
+    let shown = world.run("eco-restore").arg("--human").stdin(stream(&[asked.clone()])).exits(0);
+    assert!(shown.stdout.contains("eco-ctl resume goes on, eco-ctl reject rollout-r7-1-propose rolls back"), "{shown}");
+    same(&broken, &roots(&world));
+    // The other question is still there, and a yes to it is one.
+    let done = run(&[propose, asked, word("approve", Some("i1/1"))]);
+    assert_eq!((&done.last("restore")["decision"], &done.last("restore")["by"]), (&json!("i1/1"), &json!("operator")));
+    was[0].same_as(&world.tree("config"));
+}
+
+#[test]
 fn other_actions_pass_by() {
     let world = World::service();
     let snapshot = world.good();

@@ -6,8 +6,11 @@
 mod describe;
 
 use crate::error::{Error, Named, Result, nearest};
+use crate::gate;
 use crate::health::Probe;
 use crate::restore::{self, Verify};
+use crate::retention::{Counts, Rules};
+use crate::rollout::Plan;
 use crate::scope::{CaptureRules, Scopes, SqliteMode};
 use crate::service::{Argv, Control, Hooks, Notify, Service, UnitCommands, UnitKind, Units};
 use crate::time::Span;
@@ -53,8 +56,14 @@ pub struct Config {
     pub verify: Verify,
     /// How long the state from before a rollback is kept.
     pub keep_safety: Span,
+    /// Which snapshots are kept.
+    pub retention: Rules,
+    /// What must hold before a deployment.
+    pub gate: gate::Checks,
     /// How people are told.
     pub notify: Option<Notify>,
+    /// How a new version gets its traffic.
+    pub rollout: Option<Plan>,
     /// Where programs without a slash in their name are looked for.
     pub path: Option<OsString>,
 }
@@ -123,7 +132,10 @@ struct File {
     verify: Verify,
     #[serde(default)]
     retention: Retention,
+    #[serde(default)]
+    gate: gate::Checks,
     notify: Option<Notify>,
+    rollout: Option<Plan>,
 }
 
 #[derive(Default, Deserialize)]
@@ -158,9 +170,46 @@ struct Module {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Retention {
+    manual: Option<Span>,
+    pre_deployment: Option<Span>,
+    daily: Option<Span>,
+    weekly: Option<Span>,
+    monthly: Option<Span>,
     safety: Option<Span>,
+    keep_last: Option<u32>,
+    keep_hourly: Option<u32>,
+    keep_daily: Option<u32>,
+    keep_weekly: Option<u32>,
+    keep_monthly: Option<u32>,
+    keep_yearly: Option<u32>,
+    keep_within: Option<Span>,
+}
+
+impl From<Retention> for Rules {
+    fn from(table: Retention) -> Rules {
+        let spans = [
+            ("manual", table.manual),
+            ("pre-deployment", table.pre_deployment),
+            ("daily", table.daily),
+            ("weekly", table.weekly),
+            ("monthly", table.monthly),
+            ("safety", Some(table.safety.unwrap_or(KEEP_SAFETY))),
+        ];
+        Rules {
+            spans: spans.into_iter().filter_map(|(kind, span)| Some((kind.to_owned(), span?))).collect(),
+            counts: Counts {
+                last: table.keep_last,
+                hourly: table.keep_hourly,
+                daily: table.keep_daily,
+                weekly: table.keep_weekly,
+                monthly: table.keep_monthly,
+                yearly: table.keep_yearly,
+                within: table.keep_within,
+            },
+        }
+    }
 }
 
 /// Reads `file` and lays the command line over it.
@@ -213,9 +262,34 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.probes = probes;
         config.verify = parsed.verify;
         config.keep_safety = parsed.retention.safety.unwrap_or(KEEP_SAFETY);
+        config.retention = parsed.retention.into();
+        config.gate = parsed.gate;
         config.notify = parsed.notify;
+        config.rollout = parsed.rollout;
         config.path = overrides.path.clone();
     })
+}
+
+/// The plan of a rollout in a file of its own: YAML where its name ends in `.yaml` or `.yml`, else TOML.
+///
+/// # Errors
+/// [`Error::Config`] with file, line and, for a mistyped key, the nearest known one; or because the file has commands and others may
+/// write it.
+pub fn load_plan(file: &Path) -> Result<Plan> {
+    let text = fs::read_to_string(file).named("read", file).map_err(|e| Error::Config(e.to_string()))?;
+    let is_yaml = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
+    let plan: Plan = if is_yaml {
+        serde_saphyr::from_str(&text).map_err(|e| {
+            let line = e.location().map_or(1, |place| place.line() as usize);
+            Error::Config(said(file, &text, line, &e.without_snippet().to_string()))
+        })?
+    } else {
+        toml::from_str(&text).map_err(|e| Error::Config(describe(file, &text, &e)))?
+    };
+    if plan.has_commands() {
+        refuse_if_others_may_write(file)?;
+    }
+    Ok(plan)
 }
 
 /// A service described by the command line alone.
@@ -260,12 +334,16 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         probes: Vec::new(),
         verify: Verify::default(),
         keep_safety: KEEP_SAFETY,
+        retention: Retention::default().into(),
+        gate: gate::Checks::default(),
         notify: None,
+        rollout: None,
         path: None,
     };
     fill(&mut config);
     config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;
     config.control.check().map_err(|why| Error::Config(format!("[control]: {why}")))?;
+    config.gate.check().map_err(|why| Error::Config(format!("[gate]: {why}")))?;
     if config.notify.as_ref().is_some_and(|notify| notify.command.is_empty()) {
         return Err(Error::Config("[notify] needs a command".into()));
     }
@@ -323,13 +401,20 @@ fn describe(file: &Path, text: &str, error: &toml::de::Error) -> String {
 }
 
 fn describe_at(file: &Path, text: &str, began: usize, message: &str) -> String {
-    let mut line = text[..began.min(text.len())].matches('\n').count() + 1;
+    said(file, text, text[..began.min(text.len())].matches('\n').count() + 1, message)
+}
+
+/// A parser's message about this line or one below it.
+fn said(file: &Path, text: &str, mut line: usize, message: &str) -> String {
     let message = message.lines().next().unwrap_or("cannot be understood");
+    let message = message.split(" at line ").next().unwrap_or(message);
     let mut near = None;
     // serde lists what it knows: "unknown field `stor`, expected one of `name`, `root`, `store`".
     if message.starts_with("unknown field") || message.starts_with("unknown variant") {
-        let mut names = message.split('`').skip(1).step_by(2);
-        if let Some(wrong) = names.next() {
+        let (wrong, known) = message.split_once(", expected ").unwrap_or((message, ""));
+        // Not every parser puts what it knows between backquotes.
+        let names = known.split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'))).filter(|word| !["", "one", "of", "or"].contains(word));
+        if let Some(wrong) = wrong.split('`').nth(1) {
             // Of a key in a table that is read whole, only the table's place is known.
             line += text.lines().skip(line - 1).position(|line| mentions(line, wrong)).unwrap_or(0);
             near = nearest(wrong, names);

@@ -644,6 +644,16 @@ fn move_up(dir: BorrowedFd<'_>, name: &OsStr, removal: &mut Removal<'_>) -> Resu
     }
 }
 
+/// Removes a file. The room that this made, in bytes: none where the file has another name.
+///
+/// # Errors
+/// [`Error::Path`]; one that is not there is one.
+pub fn remove_file(path: &Path) -> Result<u64> {
+    let found = sys::lstat(path).named("remove", path)?;
+    fs::remove_file(path).named("remove", path)?;
+    Ok(if found.st_nlink > 1 { 0 } else { (found.st_blocks as u64).saturating_mul(512) })
+}
+
 /// Reads exactly `length` bytes at `offset`.
 ///
 /// # Errors
@@ -688,9 +698,10 @@ impl Lock {
     /// Keeps an open file from being removed by whoever asks for its exclusive lock first.
     ///
     /// # Errors
-    /// [`Error::Locked`] while somebody removes it, [`Error::Path`].
+    /// [`Error::Locked`] while somebody removes it; [`Error::Path`], also where it was removed before the lock was had.
     pub fn shared(file: &File, path: &Path) -> Result<()> {
         match sys::flock(file, sys::FlockOperation::NonBlockingLockShared) {
+            Ok(()) if is_gone(file, path)? => Err(Errno::NOENT).named("read", path),
             Ok(()) => Ok(()),
             // A network filesystem without locks must not keep anybody from reading.
             Err(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::BADF) => Ok(()),
@@ -698,6 +709,38 @@ impl Lock {
             Err(e) => Err(e).named("lock", path),
         }
     }
+
+    /// Opens a file that is to be removed, under a lock that nobody shares: who reads it has a shared one, and who comes now is told
+    /// that it goes. `None` while somebody reads it.
+    ///
+    /// # Errors
+    /// [`Error::Path`], also where another file has taken its place meanwhile.
+    pub fn alone(path: &Path) -> Result<Option<File>> {
+        // Network filesystems lock alone what is open for writing only; the owner of a closed folder may not write all that is in it.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match sys::open(path, flags | OFlags::RDWR, Mode::empty()) {
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => sys::open(path, flags | OFlags::RDONLY, Mode::empty()),
+            other => other,
+        };
+        let file = File::from(file.named("open", path)?);
+        match sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive) {
+            // Where there are no locks, nobody can have one.
+            Ok(()) | Err(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::BADF) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(e) => return Err(e).named("lock", path),
+        }
+        let (held, named) = (sys::fstat(&file).named("look at", path)?, stat(path)?);
+        match named {
+            Some(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(Some(file)),
+            _ => Err(std::io::Error::other("another file has taken its place")).named("lock", path),
+        }
+    }
+}
+
+/// Whether an open file has no name any more. Some filesystems in user space do not count names, so its own is looked for too.
+fn is_gone(file: &File, path: &Path) -> Result<bool> {
+    let held = sys::fstat(file).named("look at", path)?;
+    Ok(held.st_nlink == 0 && !sys::stat(path).is_ok_and(|named| (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)))
 }
 
 /// Sets an entry's times, links not followed.
@@ -795,6 +838,38 @@ mod tests {
         assert!(matches!(&second, Error::Locked(who) if who.contains("pid 7, eco-restore")), "{second}");
         drop(first);
         Lock::exclusive(&path, "pid 8").unwrap();
+    }
+
+    #[test]
+    fn what_is_read_is_not_removed_and_what_is_removed_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "x").unwrap();
+        let [reader, late] = [(); 2].map(|()| File::open(&path).unwrap());
+        Lock::shared(&reader, &path).unwrap();
+        assert!(Lock::alone(&path).unwrap().is_none());
+        drop(reader);
+        let remover = Lock::alone(&path).unwrap().unwrap();
+        assert!(matches!(Lock::shared(&late, &path), Err(Error::Locked(said)) if said.ends_with("is being removed by another process")));
+        remove_file(&path).unwrap();
+        drop(remover);
+        // Opened before, locked after: nobody else can find it any more.
+        assert!(matches!(Lock::shared(&late, &path), Err(Error::Path { source, .. }) if source.kind() == ErrorKind::NotFound));
+        assert!(Lock::alone(&path).is_err());
+        std::os::unix::fs::symlink("b", &path).unwrap();
+        fs::write(dir.path().join("b"), "x").unwrap();
+        assert!(Lock::alone(&path).is_err());
+    }
+
+    #[test]
+    fn a_file_with_another_name_makes_no_room_when_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+        fs::write(&one, vec![1; 100_000]).unwrap();
+        fs::hard_link(&one, &two).unwrap();
+        assert_eq!(remove_file(&one).unwrap(), 0);
+        assert!(remove_file(&two).unwrap() >= 100_000);
+        assert!(remove_file(&two).is_err());
     }
 
     #[test]

@@ -10,7 +10,9 @@
 //!
 //! **pure**: data and `now` in, data out: no disk, no clock, no environment
 //! - [`policy`]: records so far and a policy -> decisions with their reasons
+//! - [`retention`]: snapshots and rules -> which may go, and why
 //! - [`plan`]: the tree as it is and as it was -> what a rollback creates, replaces, removes and keeps
+//! - [`rollout`]: a new version's traffic, step by step: records in, records and orders out
 //!
 //! **disk**: files; no processes, no network
 //! - [`disk`]: file operations that name their path; atomic replace; locks; the platform's calls
@@ -25,6 +27,7 @@
 //! **world**: asks or changes the running service
 //! - [`service`]: stop, start, disable, enable through the configured commands, with deadlines and proof
 //! - [`health`]: the probes and what their answers mean
+//! - [`gate`]: what must hold before a deployment
 //! - [`restore`]: the rollback transaction, its journal and its recovery
 //!
 //! **edge**: people and pipes
@@ -41,6 +44,8 @@ pub mod verdict;
 
 pub mod plan;
 pub mod policy;
+pub mod retention;
+pub mod rollout;
 
 pub mod archive;
 pub mod compare;
@@ -51,6 +56,7 @@ pub mod scope;
 pub mod sqlite;
 pub mod store;
 
+pub mod gate;
 pub mod health;
 pub mod restore;
 pub mod service;

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod path;
+mod rollout;
 mod sample;
 mod scope;
 mod whole;
@@ -115,6 +116,12 @@ records! {
     Restore = "restore",
     /// A service or unit was controlled.
     Control = "control",
+    /// A gradual rollout entered a state.
+    Rollout = "rollout",
+    /// One check before a deployment.
+    Gate = "gate",
+    /// What the retention rules say about a snapshot.
+    Retention = "retention",
 }
 
 #[derive(Serialize)]
@@ -341,6 +348,9 @@ mod tests {
             "step",
             "restore",
             "control",
+            "rollout",
+            "gate",
+            "retention",
         ] {
             assert!(examples.contains(&format!("{{\"type\":\"{kind}\",")), "{kind}");
         }

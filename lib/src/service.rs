@@ -10,6 +10,7 @@ pub mod outcome;
 mod pidfd;
 mod process;
 mod quiesce;
+mod steering;
 mod systemd;
 mod watch;
 
@@ -18,6 +19,7 @@ pub use command::{Ended, Ran};
 pub use notify::{NOTIFY_DEADLINE, Notice, Notifier, Notify, Occasion};
 pub use process::{Holder, Process};
 pub use quiesce::{HOOK_DEADLINE, Hooks, Quiesce};
+pub use steering::Steering;
 
 use crate::error::{Error, Result};
 use crate::record::Scope;
@@ -26,6 +28,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 use watch::Watch;
@@ -334,6 +337,12 @@ impl Service {
     /// As [`Service::run`], with the output in [`Ran::stdout`].
     pub(crate) fn ask(&self, argv: &[String], deadline: Duration) -> Ran {
         command::run(&self.root, argv, &[], deadline, Output::Kept, None)
+    }
+
+    /// As [`Service::run`], with the last bytes of all its output, no more than so many, in [`Ran::stdout`]. When `stop` becomes true the
+    /// command is ended as at its deadline.
+    pub(crate) fn listen(&self, argv: &[String], deadline: Duration, most: usize, stop: &AtomicBool) -> Ran {
+        command::run_until(&self.root, argv, &[], (deadline, Some(stop)), Output::LastKept(most), None)
     }
 
     /// As [`Service::run`], with a text on standard input; why it failed, with the last line of what it printed.

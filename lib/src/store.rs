@@ -4,6 +4,8 @@
 mod between;
 mod changes;
 mod live;
+mod pin;
+mod prune;
 mod rehearse;
 mod take;
 mod verify;
@@ -11,6 +13,8 @@ mod verify;
 pub use between::{Between, compare_stored};
 pub use changes::{Changes, find_changes};
 pub use live::{compare_live, entries, read_index};
+pub use pin::{pin, unpin};
+pub use prune::{Candidate, Pruned, Pruning};
 pub use rehearse::rehearse;
 pub use take::{Mode, Quiet, Taken, Taking, take};
 pub use verify::{Depth, verify};
@@ -89,7 +93,15 @@ impl Stored {
     /// # Errors
     /// [`Error::Path`] when it cannot be read, [`Error::Archive`] when it is damaged or none.
     pub fn open(path: &Path) -> Result<Stored> {
-        let archive = Archive::open(path)?;
+        Stored::from(Archive::open(path)?, path)
+    }
+
+    /// The same of a file that is open and locked already.
+    fn held(file: fs::File, path: &Path) -> Result<Stored> {
+        Stored::from(Archive::of(file, path)?, path)
+    }
+
+    fn from(archive: Option<Archive>, path: &Path) -> Result<Stored> {
         let head = archive.as_ref().map(Archive::head).transpose()?.flatten();
         match (archive, head) {
             (Some(archive), Some(head)) => Ok(Stored::describe(head, path, archive.length())),
@@ -116,6 +128,7 @@ impl Stored {
         snapshot.restored_at = seal.as_ref().and_then(|seal| seal.restored);
         snapshot.verified_depth = seal.map(|seal| seal.depth);
         snapshot.good = Some(snapshot.health.as_deref() == Some("ok") && snapshot.verified == Some(true));
+        snapshot.pinned = pin::is_pinned(path).then_some(true);
         Stored { stamp: Stamp { time: head.time, ecosystem: Some(head.ecosystem), host: head.host }, snapshot, path: path.to_owned(), lacks }
     }
 
@@ -140,6 +153,7 @@ impl Stored {
             good: Some(false),
             verified: Some(false),
             legacy: Some(true),
+            pinned: pin::is_pinned(path).then_some(true),
             ..Snapshot::default()
         };
         let time = Timestamp::from_second(seconds).unwrap_or_default();
@@ -232,6 +246,9 @@ impl Store {
             match Stored::open(&path) {
                 Ok(stored) if stored.stamp.ecosystem.as_deref().is_none_or(|name| name == self.name) => listing.snapshots.push(stored),
                 Ok(_) => {}
+                // Somebody is removing it, or has meanwhile.
+                Err(Error::Locked(_)) => {}
+                Err(Error::Path { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
                 Err(e) => listing.unreadable.push(e),
             }
         }

@@ -253,6 +253,14 @@ impl Tool {
         Ok(String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(64 << 10)..]).into_owned())
     }
 
+    /// The same for a file that may hold anything.
+    ///
+    /// # Errors
+    /// As [`Tool::read_text`].
+    pub fn read_bytes(&self, file: &Path) -> Result<Vec<u8>> {
+        std::fs::read(file).named("read", file).map_err(|e| Error::Config(e.to_string()))
+    }
+
     fn find_config(&self) -> Result<Option<PathBuf>> {
         if let Some(file) = self.common.config.clone().or_else(|| std::env::var_os("ECO_CONFIG").map(PathBuf::from)) {
             return Ok(Some(file));
@@ -278,6 +286,11 @@ impl Tool {
         }
         self.input = Some(Input::default());
         Ok(())
+    }
+
+    /// As [`Tool::open_input`], but at a terminal the stream is empty.
+    pub fn open_input_if_any(&mut self) {
+        self.input = (!io::stdin().is_terminal()).then(Input::default);
     }
 
     /// Does not forward what is read: `--only`.
@@ -426,6 +439,23 @@ impl Tool {
             self.output.flush()?;
         }
         Ok(())
+    }
+
+    /// Gives the reader all that was written so far, before something that may take long, or that must not happen unrecorded.
+    ///
+    /// # Errors
+    /// As [`Tool::emit_at`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.output.flush()
+    }
+
+    /// The ecosystem's root where no description names one: `--root`, else the folder that the program was started in.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it is not there.
+    pub fn root(&self) -> Result<PathBuf> {
+        let root = self.common.root.as_deref().unwrap_or(Path::new("."));
+        std::fs::canonicalize(root).named("find", root).map_err(|e| Error::Config(e.to_string()))
     }
 
     /// A stamp of now, with the ecosystem and host of this program.
@@ -588,6 +618,11 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A number of bytes as people read it: `7.9 KiB`.
+pub fn size(bytes: u64) -> String {
+    crate::report::words::size(bytes)
 }
 
 /// A running count of bytes, shown once the work has taken a second.

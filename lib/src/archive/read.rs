@@ -48,12 +48,19 @@ impl Archive {
     pub fn open(path: &Path) -> Result<Option<Archive>> {
         // A pipe would keep us waiting for somebody to write to it.
         let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).named("read", path)?;
-        let about = file.metadata().named("look at", path)?;
-        if !about.is_file() {
+        if !file.metadata().named("look at", path)?.is_file() {
             return Err(io::Error::other("not a file")).named("read", path);
         }
         disk::Lock::shared(&file, path)?;
-        let length = about.len();
+        Archive::of(file, path)
+    }
+
+    /// As [`Archive::open`], of a file that is open and locked already.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when it cannot be read.
+    pub fn of(file: File, path: &Path) -> Result<Option<Archive>> {
+        let length = file.metadata().named("look at", path)?.len();
         if length < footer::LENGTH {
             return Ok(None);
         }

@@ -1,7 +1,9 @@
 //! What each section of `eco.toml` resolves to, for the person who wrote it.
 
 use super::Config;
+use crate::gate::Checks;
 use crate::health::{LOG_WINDOW, Probe, Says, TimeForm};
+use crate::rollout::Command;
 use crate::scope::SqliteMode;
 use crate::service::{Argv, COMMAND_DEADLINE, GRACE, HOOK_DEADLINE, Hooks, NOTIFY_DEADLINE, Occasion, UnitCommands, UnitKind};
 use crate::time::Span;
@@ -234,7 +236,19 @@ impl Text<'_> {
             }
         }
         self.section("retention");
-        self.line("safety", config.keep_safety.to_string());
+        for (kind, span) in &config.retention.spans {
+            self.line(kind, span.to_string());
+        }
+        let counts = config.retention.counts.describe();
+        self.line("counts", if counts.is_empty() { "none" } else { &counts });
+        if config.gate != Checks::default() {
+            self.section("gate");
+            for check in &config.gate.checks {
+                self.command(&check.name, &check.command);
+            }
+            self.line("skip", list(&config.gate.skip));
+        }
+        self.rollout(config);
         if let Some(notify) = &config.notify {
             self.section("notify");
             self.command("command", &notify.command);
@@ -254,6 +268,26 @@ fn usage(config: &Config) -> &'static str {
         "of the service's processes, as shares of what their control group or the machine allows"
     } else {
         "of the whole machine: without a pidfile, process or unit nobody knows the service's own"
+    }
+}
+
+impl Text<'_> {
+    fn rollout(&mut self, config: &Config) {
+        let Some(plan) = &config.rollout else { return };
+        self.section("rollout");
+        for (key, argv, command) in
+            [("set", &plan.set, Command::Set), ("gate", &plan.gate, Command::Gate), ("rollback", &plan.rollback, Command::Rollback)]
+        {
+            if argv.is_empty() {
+                self.line(key, "none: not run");
+            } else {
+                self.command(key, argv);
+                self.line("", format!("within {}", Span(plan.deadline(command))));
+            }
+        }
+        for (name, phase) in plan.phases() {
+            self.line(&name, phase);
+        }
     }
 }
 

@@ -114,6 +114,14 @@ health  = "60s"
 
 [retention]
 safety = "3d"
+pre-deployment = "30d"
+monthly = "12mo"
+keep-last = 3
+keep-within = "2d"
+
+[gate]
+checks = [ { name = "tests", command = ["bin/test"], timeout = "1h" }, { name = "security", command = ["bin/audit"] } ]
+skip = ["version"]
 "#;
 
 #[test]
@@ -151,6 +159,10 @@ fn every_section_becomes_what_its_module_owns() {
     let knows = matches!(config.probes.last(), Some(Probe::Snapshot { store: Some(store), ecosystem, .. }) if store.ends_with("backups") && ecosystem == "shop");
     assert!(knows, "{:?}", config.probes.last());
     assert_eq!((config.verify.health, config.keep_safety), (Some(Span::seconds(60)), Span::seconds(3 * 86_400)));
+    let spans: Vec<String> = config.retention.spans.iter().map(|(kind, span)| format!("{kind} {span}")).collect();
+    assert_eq!(spans, ["monthly 360d", "pre-deployment 30d", "safety 3d"]);
+    assert_eq!(config.retention.counts.describe(), "keep-last 3, keep-within 2d");
+    assert_eq!((config.gate.checks[0].timeout, config.gate.checks[1].command.len()), (Some(Span::seconds(3600)), 1));
 }
 
 #[test]
@@ -171,6 +183,8 @@ fn a_mistyped_key_is_named_with_its_line_and_the_nearest_known_one() {
         ("\n[contol]\nstop = []\n", 2, "control"),
         ("[control]\npidfle = \"x\"\n", 2, "pidfile"),
         ("[module.a]\nroots = [\"a\"]\ndisabel = [\"x\"]\n", 3, "disable"),
+        ("[retention]\ndayly = \"7d\"\n", 2, "daily"),
+        ("[gate]\nskp = []\n", 2, "skip"),
         ("[automation]\ndisabel = [\"x\"]\n", 2, "disable"),
         ("[automation.nightly]\nenabel = [\"x\"]\n", 2, "enable"),
         ("[snapshot]\nsqlite = \"onlin\"\n", 2, "online"),

@@ -357,6 +357,9 @@ pub struct Snapshot {
     /// Files that kept changing while they were read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unstable: Vec<RecordPath>,
+    /// A person wants it kept: no retention rule lets it go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<bool>,
     /// Written by the procedures that came before these tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub legacy: Option<bool>,
@@ -377,6 +380,59 @@ fn optional_path<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Rec
     }
     let fields = Fields::deserialize(from)?;
     Ok(fields.path.map(|path| RecordPath { path, path_b64: fields.path_b64 }))
+}
+
+/// One check of the gate before a deployment, and how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its name.
+    pub check: String,
+    /// Whether it was made, and passed.
+    pub ok: bool,
+    /// How long it took.
+    #[serde(default)]
+    pub took_s: f64,
+    /// What its command ended with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    /// Why it did not pass, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The last lines that its command printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+}
+
+/// What the retention rules say about one snapshot, and whether it was removed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Retention {
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// Whether it stays.
+    pub keep: bool,
+    /// Why, in words.
+    #[serde(default)]
+    pub reasons: Vec<String>,
+    /// Whether it was removed in this run.
+    pub removed: bool,
+    /// Nothing can be said about it: it stays, and was not counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub set_aside: bool,
+    /// Its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// When it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Timestamp>,
+    /// The archive.
+    #[serde(flatten, deserialize_with = "optional_path", skip_serializing_if = "Option::is_none")]
+    pub path: Option<RecordPath>,
+    /// The archive's size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_bytes: Option<u64>,
+    /// Why it was not removed, or not for certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One entry of a snapshot.
@@ -631,4 +687,68 @@ pub struct Control {
     pub note: Option<String>,
     /// How long it took.
     pub took_ms: u64,
+}
+
+/// A gradual rollout and the state that it entered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The rollout's id.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// What is rolled out, named by its content: the same word means the same bytes.
+    pub version: String,
+    /// What it is a version of, and what is rolled back if it fails.
+    pub target: Scope,
+    /// The phase of the plan that it is in, or was in last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// `idle`, the name of a phase, `holding`, `paused`, `rolling_back`, `rolled_back`, `refused`, `stuck` or `done`.
+    pub state: String,
+    /// Which share of the traffic the version gets, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<f64>,
+    /// When the phase began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When the rollout began; restore points after this may hold the version already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Timestamp>,
+    /// How much of the time since the phase began counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_s: Option<f64>,
+    /// The version that reached `done` last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<String>,
+    /// The decision that is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// What was seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Breach>,
+    /// Why it paused, was refused, is being rolled back or is stuck, in single words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// A limit of a rollout's phase that was exceeded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Breach {
+    /// `fast`, `sustained` or `down`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The metric that was looked at.
+    pub metric: String,
+    /// Its value.
+    pub observed: serde_json::Value,
+    /// The comparison, as in `> 0.05`.
+    pub threshold: String,
+    /// From the first sample that was looked at to the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_s: Option<f64>,
+    /// Requests in these samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<f64>,
+    /// The error rate of the version before, at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<f64>,
 }

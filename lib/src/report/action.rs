@@ -2,7 +2,9 @@
 
 use super::health::observed;
 use super::words::{clock, id6, millis, shorten, span};
-use crate::record::{Action, Change, Control, Decision, Operator, Plan, Reason, Record, Restore, Severity, Signal, Snapshot, Step, Verification};
+use crate::record::{
+    Action, Change, Control, Decision, Gate, Operator, Plan, Reason, Record, Restore, Rollout, Severity, Signal, Snapshot, Step, Verification,
+};
 
 /// Free text from records is cut after so many characters: a report is read by people.
 const FREE_TEXT: usize = 300;
@@ -20,7 +22,10 @@ pub(super) fn sentence(record: &Record) -> Option<String> {
         Record::Step(body) => step(body),
         Record::Restore(body) => restore(body),
         Record::Control(body) => control(body),
-        Record::Health(_) | Record::Entry(_) | Record::Difference(_) | Record::Other(_) => return None,
+        Record::Rollout(body) => rollout(body),
+        Record::Gate(body) => gate(body),
+        Record::Retention(body) if body.removed => format!("snapshot {} removed: {}", id6(&body.snapshot), free(&body.reasons.join(", "))),
+        Record::Retention(_) | Record::Health(_) | Record::Entry(_) | Record::Difference(_) | Record::Other(_) => return None,
     };
     Some(text)
 }
@@ -43,6 +48,11 @@ pub(super) fn severity(severity: Severity) -> &'static str {
 /// A rule with what it saw: `errors-25: error_rate 0.31 > 0.25`.
 pub(super) fn reason(reason: &Reason) -> String {
     format!("{}: {} {}, limit {}", reason.rule, reason.metric, free(&observed(&reason.observed)), reason.threshold)
+}
+
+fn gate(body: &Gate) -> String {
+    let why = body.error.as_deref().map_or_else(String::new, |why| format!(": {}", free(why)));
+    format!("gate: {} {}{why}", free(&body.check), if body.ok { "passed" } else { "did not pass" })
 }
 
 fn change(body: &Change) -> String {
@@ -153,6 +163,12 @@ fn control(body: &Control) -> String {
     };
     let note = body.note.as_deref().map_or_else(String::new, |note| format!(": {note}"));
     free(&format!("control: {} {unit} {result}{note}", body.verb))
+}
+
+fn rollout(body: &Rollout) -> String {
+    let exposure = body.exposure.map_or_else(String::new, |percent| format!(", it gets {percent} % of the traffic"));
+    let why = if body.notes.is_empty() { String::new() } else { format!(": {}", body.notes.join(", ")) };
+    free(&format!("rollout of {}: {}{why}{exposure}", body.version, body.state.replace('_', " ")))
 }
 
 /// `2 min before the onset`, or after it.

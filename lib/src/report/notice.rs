@@ -46,6 +46,7 @@ fn what(body: &Decision) -> String {
     match body.action {
         Action::Watch => "watch".into(),
         Action::Investigate => "investigate".into(),
+        Action::Propose if body.is_rollouts_question() => format!("the rollout of {scope} is paused"),
         Action::Propose => format!("a rollback of {scope} is proposed"),
         Action::Rollback => format!("rolling back {scope}"),
         Action::Escalate => "a person is needed now".into(),
@@ -85,7 +86,9 @@ fn decision(body: &Decision) -> String {
     lines.add_some("And:", body.reasons.len().checked_sub(MOST_REASONS + 1).map(|more| format!("{} more reasons", more + 1)));
     body.notes.iter().for_each(|note| lines.add("Note:", note));
     lines.add("Decision:", format!("{} of incident {}", body.id, body.incident));
-    if body.action == Action::Propose {
+    if body.is_rollouts_question() {
+        lines.add("To answer:", format!("eco-ctl resume lets the rollout go on; eco-ctl reject {} rolls it back", body.id));
+    } else if body.action == Action::Propose {
         lines.add("To agree:", format!("eco-ctl approve {}; or eco-restore --approve, with the stream that holds this decision", body.id));
     }
     lines.0
@@ -165,6 +168,17 @@ mod tests {
              Decision:  i1/2 of incident i1\n\
              To agree:  eco-ctl approve i1/2; or eco-restore --approve, with the stream that holds this decision\n"
         );
+    }
+
+    #[test]
+    fn a_paused_rollout_is_no_rollback_to_agree_to() {
+        let told = told(
+            r#"{"type":"decision","time":"2026-03-01T14:00:00Z","ecosystem":"shop","id":"rollout-r7-p","incident":"rollout-r7","severity":"medium","action":"propose","scope":"module:planner","snapshot":null,"notes":["no-data","store","rollout"]}"#,
+        )
+        .unwrap();
+        assert_eq!(told.subject, "shop: medium, the rollout of module:planner is paused");
+        assert!(told.text.contains("To answer: eco-ctl resume lets the rollout go on; eco-ctl reject rollout-r7-p rolls it back\n"), "{}", told.text);
+        assert!(!told.text.contains("approve"), "{}", told.text);
     }
 
     #[test]

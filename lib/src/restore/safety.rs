@@ -6,12 +6,14 @@ use super::Ecosystem;
 use super::journal::{Journal, Place};
 use super::pointer;
 use super::run::Run;
+use super::undo::notes;
 use crate::archive::LEVEL;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use crate::scope::{CaptureRules, OURS, SqliteMode};
 use crate::store::{Mode, Store, Stored, Taking, id6, take};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,39 @@ pub(super) fn stored(eco: &Ecosystem, now: Timestamp, id: &str) -> Result<Stored
 
 fn tree_in(root: &Path, note: &Journal, place: &Place) -> PathBuf {
     note.folder_in(root, &place.path()).join("tree")
+}
+
+/// Snapshots that a rollback of this tree needs, by id, and what for: one that is unfinished, one that can still be undone because its
+/// time, `keep`, is not over, and the newest one, whose snapshot the tree came from.
+///
+/// # Errors
+/// [`Error::Path`] and [`Error::Other`] when that cannot be read: nobody knows then.
+pub fn in_use(root: &Path, keep: Span, now: Timestamp) -> Result<BTreeMap<String, String>> {
+    let unclear = |e: Error| if let Error::RecoverFirst(why) = e { Error::Other(why) } else { e };
+    let mut needed = BTreeMap::new();
+    let mut newest: Option<Journal> = None;
+    for note in notes(root)? {
+        let note = note.map_err(unclear)?;
+        if now.checked_sub(keep.0).is_ok_and(|limit| note.began < limit) {
+            continue;
+        }
+        if let Some(safety) = &note.safety {
+            needed.insert(safety.clone(), format!("undoing rollback {} takes it", id6(&note.restore.id)));
+        }
+        if newest.as_ref().is_none_or(|newest| (newest.began, &newest.restore.id) < (note.began, &note.restore.id)) {
+            newest = Some(note);
+        }
+    }
+    if let Some((snapshot, restore)) = newest.and_then(|note| Some((note.restore.snapshot?, note.restore.id))) {
+        needed.entry(snapshot).or_insert_with(|| format!("rollback {} went back to it", id6(&restore)));
+    }
+    if let Some(pending) = Journal::read(&Journal::pending(root)).map_err(unclear)? {
+        let why = format!("rollback {}, which is unfinished, needs it", id6(&pending.restore.id));
+        for id in [pending.restore.snapshot, pending.restore.safety, pending.safety].into_iter().flatten() {
+            needed.insert(id, why.clone());
+        }
+    }
+    Ok(needed)
 }
 
 impl Run<'_, '_> {
@@ -83,6 +118,7 @@ impl Run<'_, '_> {
             mode: Mode::OnlyDifferential,
             level: LEVEL,
             rehash: false,
+            pin: false,
             quiet: None,
         };
         let taken = take(&store, taking, self.stage.progress, self.stage.stop)?;

@@ -15,6 +15,7 @@ use crate::scope::OURS;
 use crate::store::id6;
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Instant;
 
 /// Puts the tree from before a rollback back: of the newest one, or of the one with this id (or its last characters). Where that tree
@@ -80,9 +81,12 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, order: Order, stage: &mut Stag
     run.forward().map(Some)
 }
 
-/// The finished rollback that is meant.
-fn find(eco: &Ecosystem, which: Option<&str>) -> Result<Journal> {
-    let ours = eco.root.join(OURS);
+/// What is noted of each finished rollback of this tree, or why that cannot be read.
+///
+/// # Errors
+/// [`Error::Path`] when the folder with the notes cannot be listed.
+pub(super) fn notes(root: &Path) -> Result<Vec<Result<Journal>>> {
+    let ours = root.join(OURS);
     let folders = match fs::read_dir(&ours) {
         Err(e) if e.kind() == ErrorKind::NotFound => None,
         other => Some(other.named("list", &ours)?),
@@ -93,9 +97,17 @@ fn find(eco: &Ecosystem, which: Option<&str>) -> Result<Journal> {
         if !folder.file_type().named("look at", folder.path())?.is_dir() {
             continue;
         }
-        match Journal::read(&folder.path().join("undo")) {
-            Ok(Some(done)) => notes.push(done),
-            Ok(None) => {}
+        notes.extend(Journal::read(&folder.path().join("undo")).transpose());
+    }
+    Ok(notes)
+}
+
+/// The finished rollback that is meant.
+fn find(eco: &Ecosystem, which: Option<&str>) -> Result<Journal> {
+    let mut notes = Vec::new();
+    for note in self::notes(&eco.root)? {
+        match note {
+            Ok(done) => notes.push(done),
             // Of another rollback, perhaps: the one that is asked for may still be fine.
             Err(e) if which.is_none() => return Err(e),
             Err(_) => {}

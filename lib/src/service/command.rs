@@ -4,6 +4,7 @@
 use super::{millis, pidfd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -12,7 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ const TERM_TO_KILL_QUESTION: Duration = Duration::from_millis(100);
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
 /// How often it is looked whether anybody still wants what a command prints.
 const LOOK_FOR_READER: Duration = Duration::from_millis(250);
+/// How often it is looked whether a command that can be stopped is to be.
+const LOOK_FOR_STOP: Duration = Duration::from_millis(250);
 /// How often a program that somebody still writes to is tried, five milliseconds apart.
 const BUSY_TRIES: u32 = 40;
 /// More output than this is not kept.
@@ -83,10 +87,24 @@ pub(crate) enum Output {
     Kept,
     /// Into [`Ran::stdout`] as well, with what it says on stderr.
     AllKept,
+    /// The same, but only the last so many bytes of it, however much there is.
+    LastKept(usize),
 }
 
 /// Runs `argv` in `root` and waits for it, and for nothing that it leaves running: a daemon may keep our stderr for years.
 pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: Duration, output: Output, input: Option<String>) -> Ran {
+    run_until(root, argv, env, (deadline, None), output, input)
+}
+
+/// The same, for one that is ended as by its deadline when `stop` becomes true.
+pub(crate) fn run_until(
+    root: &Path,
+    argv: &[String],
+    env: &[(&str, &str)],
+    (deadline, stop): (Duration, Option<&AtomicBool>),
+    output: Output,
+    input: Option<String>,
+) -> Ran {
     let began = Instant::now();
     let program = argv.first().cloned().unwrap_or_default();
     let ran = |ended, stdout| Ran { program: program.clone(), ended, took_ms: millis(began), stdout };
@@ -98,9 +116,10 @@ pub(crate) fn run(root: &Path, argv: &[String], env: &[(&str, &str)], deadline: 
         // Beside the wait, because nobody can tell whether it is read; one that does not want to hear is no fault.
         thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
     }
-    let kept = all.map(read_aside).or_else(|| child.stdout.take().map(read_aside));
-    let status = wait(&mut child, began, deadline, output);
-    // Of one that was ended nobody reads what it said.
+    let part = if let Output::LastKept(most) = output { Part::Last(most) } else { Part::First(MOST_OUTPUT) };
+    let kept = all.map(|pipe| read_aside(pipe, part)).or_else(|| child.stdout.take().map(|pipe| read_aside(pipe, part)));
+    let status = wait(&mut child, began, (deadline, stop), output);
+    // Of a question that was ended nobody reads what it said.
     let wanted = output != Output::Kept || !matches!(status, Ok(None));
     let stdout = kept.filter(|_| wanted).map(|kept| collect(&kept)).unwrap_or_default();
     ran(
@@ -123,7 +142,7 @@ fn start(root: &Path, argv: &[String], env: &[(&str, &str)], output: Output, inp
     let mut all = None;
     match output {
         Output::Kept => command.stdout(Stdio::piped()),
-        Output::AllKept => {
+        Output::AllKept | Output::LastKept(_) => {
             let (reader, writer) = io::pipe().map_err(|e| e.to_string())?;
             all = Some(reader);
             command.stdout(writer.try_clone().map_err(|e| e.to_string())?).stderr(writer)
@@ -207,7 +226,12 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
 }
 
 /// Waits until the deadline; then ends the group of the command. `None`: it had to be ended.
-fn wait(child: &mut Child, began: Instant, deadline: Duration, output: Output) -> io::Result<Option<std::process::ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    began: Instant,
+    (deadline, stop): (Duration, Option<&AtomicBool>),
+    output: Output,
+) -> io::Result<Option<std::process::ExitStatus>> {
     let mut pause = Duration::from_millis(1);
     // Until it is waited for its number cannot be given to another process, so the group is certainly the command's.
     let group = Pid::from_child(child);
@@ -216,8 +240,10 @@ fn wait(child: &mut Child, began: Instant, deadline: Duration, output: Output) -
     let ended =
         || !matches!(rustix::process::waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT), Ok(None));
     let held = pidfd::Child::new(group);
-    while !ended() && began.elapsed() < deadline {
-        held.wait(deadline.saturating_sub(began.elapsed()), pause);
+    while !ended() && began.elapsed() < deadline && !stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+        let left = deadline.saturating_sub(began.elapsed());
+        // A signal that comes right before the wait does not end it.
+        held.wait(if stop.is_some() { left.min(LOOK_FOR_STOP) } else { left }, pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     }
     if ended() {
@@ -227,7 +253,7 @@ fn wait(child: &mut Child, began: Instant, deadline: Duration, output: Output) -
         }
         return child.wait().map(Some);
     }
-    let patience = if output == Output::ToStderr { TERM_TO_KILL } else { TERM_TO_KILL_QUESTION };
+    let patience = if matches!(output, Output::ToStderr | Output::LastKept(_)) { TERM_TO_KILL } else { TERM_TO_KILL_QUESTION };
     signal(Signal::TERM);
     let told = Instant::now();
     while !ended() && told.elapsed() < patience {
@@ -238,29 +264,55 @@ fn wait(child: &mut Child, began: Instant, deadline: Duration, output: Output) -
     Ok(None)
 }
 
-fn read_aside(mut pipe: impl Read + AsFd + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
+/// Which part of a long output is kept: so many bytes from its beginning, or at its end.
+#[derive(Clone, Copy)]
+enum Part {
+    First(usize),
+    Last(usize),
+}
+
+/// What is read beside the wait for a command. Whoever reads stops when this is gone.
+struct Kept {
+    bytes: Arc<Mutex<VecDeque<u8>>>,
+    ended: mpsc::Receiver<()>,
+}
+
+fn read_aside(mut pipe: impl Read + AsFd + Send + 'static, part: Part) -> Kept {
+    let (sender, ended) = mpsc::channel();
+    let kept = Kept { bytes: Arc::default(), ended };
+    let wanted = Arc::downgrade(&kept.bytes);
     thread::spawn(move || {
-        let (mut room, mut left) = (vec![0; 1 << 16], MOST_OUTPUT);
+        let mut room = vec![0; 1 << 16];
         loop {
-            // Somebody whom the command left behind may hold the pipe and never write: an empty piece finds out whether anybody
+            // Somebody whom the command left behind may hold the pipe and never write: now and then it is looked whether anybody
             // still listens here.
-            let mut read = 0;
+            let mut read = None;
             if is_readable(&pipe, LOOK_FOR_READER) {
                 match pipe.read(&mut room) {
-                    Ok(some @ 1..) => read = some,
+                    Ok(some @ 1..) => read = Some(some),
                     _ => break,
                 }
             }
+            let Some(bytes) = wanted.upgrade() else { break };
             // Reading goes on past what is kept, so that the command never waits for us.
-            let kept = read.min(left);
-            left -= kept;
-            if sender.send(room[..kept].to_vec()).is_err() {
-                break;
+            if let Some(read) = read {
+                keep(&mut bytes.lock().unwrap_or_else(PoisonError::into_inner), &room[..read], part);
             }
         }
+        // Nobody listens any more where the command was not waited for.
+        let _ = sender.send(());
     });
-    receiver
+    kept
+}
+
+fn keep(bytes: &mut VecDeque<u8>, piece: &[u8], part: Part) {
+    match part {
+        Part::First(most) => bytes.extend(&piece[..piece.len().min(most.saturating_sub(bytes.len()))]),
+        Part::Last(most) => {
+            bytes.extend(piece);
+            bytes.drain(..bytes.len().saturating_sub(most));
+        }
+    }
 }
 
 /// Whether there is something to read, or the end, at the latest after `limit`.
@@ -270,11 +322,7 @@ fn is_readable(pipe: &impl AsFd, limit: Duration) -> bool {
     !matches!(rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&limit)), Ok(0) | Err(rustix::io::Errno::INTR))
 }
 
-fn collect(pieces: &mpsc::Receiver<Vec<u8>>) -> Vec<u8> {
-    let ended = Instant::now();
-    let mut all = Vec::new();
-    while let Ok(piece) = pieces.recv_timeout(LAST_OUTPUT.saturating_sub(ended.elapsed())) {
-        all.extend_from_slice(&piece);
-    }
-    all
+fn collect(kept: &Kept) -> Vec<u8> {
+    let _ = kept.ended.recv_timeout(LAST_OUTPUT);
+    std::mem::take(&mut *kept.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into()
 }

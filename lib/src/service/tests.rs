@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 /// A root folder, and the processes that a test started in it.
@@ -406,4 +407,27 @@ fn a_question_leaves_nothing_behind_and_keeps_little_of_a_long_answer() {
     }
     let ran = ask("head -c 50000000 /dev/zero", 30_000);
     assert_eq!((ran.ok(), ran.stdout.len()), (true, 1 << 20));
+}
+
+#[test]
+fn of_a_long_output_the_end_is_kept_and_who_can_be_stopped_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::new(folder.path(), &Control::default(), &Units::default());
+    let stop = AtomicBool::new(false);
+    let listen = |script: &str| service.listen(&["sh".into(), "-c".into(), script.into()], Duration::from_secs(60), 5, &stop);
+    let ran = listen("head -c 5000000 /dev/zero; printf 'the '; printf end >&2");
+    assert_eq!((ran.ok(), ran.stdout.as_slice()), (true, b"e end".as_slice()));
+    let began = Instant::now();
+    let ran = thread::scope(|scope| {
+        // This thread waits, so no signal wakes the one that runs the command.
+        scope.spawn(|| {
+            while !folder.path().join("runs").exists() {
+                thread::sleep(Duration::from_millis(2));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        listen("echo word; : >runs; exec sleep 600")
+    });
+    assert!(matches!(ran.ended, Ended::TimedOut(_)) && began.elapsed() < Duration::from_secs(30), "{ran:?}");
+    assert_eq!(ran.stdout, b"word\n");
 }

@@ -1,7 +1,7 @@
 //! Taking a snapshot: read the tree beside what was captured before, write under a hidden name, read back, flush, and only then
 //! show it.
 
-use super::{Seal, Store, Stored};
+use super::{Seal, Store, Stored, pin};
 use crate::archive::{self, Archive, Base, Head, How, Options, Outcome, Previous, Source, Written};
 use crate::disk;
 use crate::error::{Error, Named, Result};
@@ -58,6 +58,8 @@ pub struct Taking<'a> {
     pub level: i32,
     /// Read every file, also those whose times say that they have not changed.
     pub rehash: bool,
+    /// Whether no retention rule may let it go.
+    pub pin: bool,
     /// Who keeps the service still while its files are read.
     pub quiet: Option<&'a dyn Quiet>,
 }
@@ -163,10 +165,11 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     // The verdict first: whoever sees the archive sees that it was verified.
     let seal =
         Seal { time: taking.time, depth: "data".into(), ok: true, sha256_toc: written.sha256_toc.to_string(), archive_bytes: length, restored: None };
-    seal.write(&path)?;
-    draft.publish(&path).inspect_err(|_| {
+    let shown = seal.write(&path).and_then(|()| if taking.pin { pin::write(&path, taking.time) } else { Ok(()) });
+    shown.and_then(|()| draft.publish(&path)).inspect_err(|_| {
         // The error that matters is the one above.
         let _ = fs::remove_file(Seal::path(&path));
+        let _ = fs::remove_file(pin::path_of(&path));
     })?;
     let stored = Stored::describe(written.head, &path, length);
     Ok(Taken { stored, vanished: written.vanished, sockets: written.sockets, notes })

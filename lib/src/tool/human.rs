@@ -2,8 +2,8 @@
 //! more than a row. Colour only underlines what the words already say; text from records cannot reach the terminal raw.
 
 use crate::record::{
-    Action, Change, Control, Decision, Difference, Entry, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Severity, Signal, Snapshot,
-    Stamp, Step, Verification,
+    Action, Change, Control, Decision, Difference, Entry, Gate, Health, Operator, Plan, Reading, Record, RecordPath, Restore, Retention, Rollout,
+    Severity, Signal, Snapshot, Stamp, Step, Verification,
 };
 use crate::report::words::{self, clock, count, id6, millis, percent, size, span, visible};
 use crate::time::{Timestamp, seconds_between};
@@ -80,6 +80,9 @@ impl Table {
             Record::Step(body) => step(time, body),
             Record::Restore(body) => restore(time, body),
             Record::Control(body) => control(time, body),
+            Record::Rollout(body) => rollout(time, body),
+            Record::Gate(body) => gate(time, body),
+            Record::Retention(body) => retention(body, self.now),
             Record::Other(kind) => Row { columns: &[], cells: vec![time, styled(visible(kind), DIM)], below: Vec::new() },
         };
         let mut text = String::new();
@@ -284,7 +287,9 @@ fn decision(time: Cell, body: &Decision) -> Row {
         let what = if body.overdue { "nobody has answered and the deadline has passed" } else { "nobody has answered yet" };
         below.push(vec![styled("reminder", DOUBT), cell(what)]);
     }
-    if body.action == Action::Propose {
+    if body.is_rollouts_question() {
+        below.push(vec![cell("to act"), cell(format!("eco-ctl resume goes on, eco-ctl reject {} rolls back", visible(&body.id)))]);
+    } else if body.action == Action::Propose {
         below.push(vec![cell("to act"), cell(format!("eco-ctl approve {}, or eco-restore --approve on this stream", visible(&body.id)))]);
     }
     Row {
@@ -310,6 +315,7 @@ fn snapshot(time: Cell, body: &Snapshot, age: i64) -> Row {
     let mut notes: Vec<String> = Vec::new();
     notes.extend(body.base.as_deref().map(|base| format!("needs {}", id6(base))));
     notes.extend((!body.unstable.is_empty()).then(|| format!("{} changed while read", count(body.unstable.len() as u64, "file"))));
+    notes.extend((body.pinned == Some(true)).then(|| "pinned".to_owned()));
     notes.extend((body.legacy == Some(true)).then(|| "legacy".to_owned()));
     notes.extend(body.restored_at.map(|time| format!("restore rehearsed {}", clock(time))));
     notes.extend(body.path.as_ref().map(path));
@@ -502,6 +508,79 @@ fn control(time: Cell, body: &Control) -> Row {
             free(notes.join(", "), PLAIN),
         ],
         below: Vec::new(),
+    }
+}
+
+fn rollout(time: Cell, body: &Rollout) -> Row {
+    let style = match body.state.as_str() {
+        "done" => GOOD,
+        "rolling_back" | "stuck" => BAD,
+        "holding" | "paused" | "rolled_back" | "refused" => DOUBT,
+        _ => HEAD,
+    };
+    let mut below: Vec<Vec<Cell>> = Vec::new();
+    for reason in &body.reasons {
+        let requests = reason.requests.map_or_else(String::new, |requests| format!(", {requests} requests"));
+        let window = reason.window_s.map_or_else(String::new, |s| format!(" in {}", span(s as i64)));
+        let stable = reason.stable.map_or_else(String::new, |rate| format!("; the version before: {rate}"));
+        let (metric, observed, limit) = (visible(&reason.metric), visible(&reason.observed.to_string()), visible(&reason.threshold));
+        below.push(vec![cell("because"), cell(format!("{metric} {observed}, limit {limit}{requests}{window}{stable}"))]);
+    }
+    match body.state.as_str() {
+        "paused" => below.push(vec![cell("to act"), cell("eco-ctl resume goes on, eco-ctl reject rolls back")]),
+        "stuck" => below.push(vec![cell("to act"), styled("mend it by hand, or eco-ctl reject: tries to roll back again", BAD)]),
+        _ => {}
+    }
+    Row {
+        columns: &[("TIME (UTC)", 19), ("VERSION", 20), ("TARGET", 20), ("PHASE", 10), ("STATE", 12), ("TRAFFIC", -7), ("NOTES", 0)],
+        cells: vec![
+            time,
+            cell(visible(&body.version)),
+            cell(visible(&body.target.to_string())),
+            cell(or_dash(body.phase.as_deref())),
+            styled(visible(&body.state), style),
+            cell(body.exposure.map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"))),
+            free(visible(&body.notes.join(", ")), PLAIN),
+        ],
+        below,
+    }
+}
+
+fn gate(time: Cell, body: &Gate) -> Row {
+    // What a check that passed has printed is nobody's concern.
+    let output = body.output.as_deref().filter(|_| !body.ok).unwrap_or_default();
+    Row {
+        columns: &[("TIME (UTC)", 19), ("CHECK", 16), ("RESULT", 6), ("TOOK", -9), ("WHY", 0)],
+        cells: vec![
+            time,
+            styled(visible(&body.check), HEAD),
+            answer(Some(body.ok), "passed", "FAILED", ""),
+            cell(millis((body.took_s * 1000.0) as u64)),
+            cell(body.error.as_deref().map_or_else(String::new, visible)),
+        ],
+        below: output.lines().map(|line| vec![cell(""), cell(visible(line))]).collect(),
+    }
+}
+
+fn retention(body: &Retention, now: Timestamp) -> Row {
+    let (word, style) = match body {
+        Retention { removed: true, .. } => ("removed", BAD),
+        Retention { set_aside: true, .. } => ("set aside", DOUBT),
+        Retention { keep: true, .. } => ("keep", GOOD),
+        _ => ("remove", BAD),
+    };
+    Row {
+        columns: &[("WHAT", 9), ("ID", 6), ("AGE", -11), ("KIND", 14), ("SIZE", -8), ("WHY", 0)],
+        cells: vec![
+            styled(word, style),
+            styled(id6(&body.snapshot), HEAD),
+            cell(body.taken.map_or_else(|| "-".to_owned(), |taken| span(seconds_between(taken, now).max(0)))),
+            cell(or_dash(body.kind.as_deref())),
+            cell(body.archive_bytes.map_or_else(|| "-".to_owned(), size)),
+            // All of it: this is what a person decides by.
+            cell(visible(&body.reasons.join("; "))),
+        ],
+        below: body.error.iter().map(|error| vec![styled("error", BAD), cell(visible(error))]).collect(),
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Args {
     /// What to do, or to say
     #[arg(value_name = "VERB")]
     pub verb: Verb,
-    /// The unit, the subject, the type of a signal, a version, a decision; last, -: copy the records on stdin first
+    /// The unit, the subject, the snapshot as eco-ls selects it, the type of a signal, a version, a decision; last, -: copy the records on stdin first
     #[arg(value_name = "WORD | -", num_args = 0..=2)]
     pub operands: Vec<String>,
     /// hold: until then, as in 2026-03-01T12:00:00Z [default: until resume]
@@ -82,6 +82,10 @@ pub enum Verb {
     Revert,
     /// Tell people: the command of `[notify]`, with the text on stdin
     Tell,
+    /// Keep a snapshot, whatever the retention rules say
+    Pin,
+    /// Leave it to the retention rules again
+    Unpin,
     /// Say: no rollback without a person
     Hold,
     /// Say: the hold is over
@@ -122,6 +126,8 @@ pub enum Task {
     Unit(UnitVerb, Scope),
     /// Tell people, under this subject.
     Tell(String),
+    /// Pin the snapshot that this selects, or unpin it.
+    Pin(String, bool),
 }
 
 impl Args {
@@ -164,6 +170,10 @@ impl Args {
             Verb::Enable => deed(UnitVerb::Enable),
             Verb::Revert => deed(UnitVerb::Revert),
             Verb::Tell => Ok(Asked::Deed(Task::Tell(named("tell needs a subject: one line that says what has happened")?))),
+            Verb::Pin | Verb::Unpin => {
+                let snapshot = operand.ok_or_else(|| Error::Usage("name one snapshot, such as latest-good".into()))?;
+                Ok(Asked::Deed(Task::Pin(snapshot.clone(), self.verb == Verb::Pin)))
+            }
             Verb::Hold => alone(Asked::Word(Word::Hold)),
             Verb::Resume => alone(Asked::Word(Word::Resume)),
             Verb::Approve => Ok(Asked::Word(Word::Approve(operand.cloned()))),

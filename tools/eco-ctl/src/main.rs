@@ -1,6 +1,7 @@
-//! eco-ctl: stop, start, look at the service; disable, enable, revert its units: one `control` record each. Or say something to the
-//! pipeline that watches it: one `operator`, `signal` or `change` record.
+//! eco-ctl: stop, start, look at the service; disable, enable, revert its units: one `control` record each. Pins snapshots. Or says
+//! something to the pipeline that watches it: one `operator`, `signal` or `change` record.
 mod args;
+mod pin;
 mod words;
 
 use args::{Args, Asked, Task};
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         }
         // A rollback stops and starts the service too; it must not be disturbed half-way.
         let _lock = match task {
-            Task::Status | Task::Tell(_) => None,
+            Task::Status | Task::Tell(_) | Task::Pin(..) => None,
             _ => Some(config.ecosystem().lock(&tool.holder())?),
         };
         let control = match task {
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             Task::Restart => outcome::restart(&service)?,
             Task::Unit(verb, unit) => outcome::unit(&service, verb, unit)?,
             Task::Tell(subject) => outcome::tell(Notifier::new(service, config.notify.unwrap_or_default()), subject, tool.read_all()?),
+            Task::Pin(selector, on) => return pin::pin(tool, &config, &selector, on),
         };
         let verdict = control.ok.map_or(Verdict::Unknown, Verdict::from);
         tool.emit(control)?;

@@ -59,8 +59,11 @@ fn work(args: &Args, orders: &mut Orders, tool: &mut Tool) -> anyhow::Result<Exi
         orders.hears(tool, &line.stamp, &line.record);
         let due = match line.record {
             Record::Decision(decision) => {
-                let proposes = decision.action == Action::Propose && !proposals.is_done(&decision);
-                let agreed = proposes && (args.approve || orders.approves(tool, &decision)?);
+                let agreed = match decision.action {
+                    Action::Propose if decision.is_rollouts_question() => orders.passes_by(tool, &decision),
+                    Action::Propose if !proposals.is_done(&decision) => args.approve || orders.approves(tool, &decision)?,
+                    _ => false,
+                };
                 proposals.hear(&line.stamp, &decision, agreed);
                 (agreed || decision.action == Action::Rollback).then_some((decision, agreed))
             }

@@ -9,6 +9,10 @@ pub struct Proposals {
     waiting: Option<Waiting>,
     /// The last one that was carried out. Whoever decides stands before us in the pipe, does not see that, and may repeat it.
     agreed: Option<Decision>,
+    /// The last question of a rollout and its reminders. The answer is for eco-rollout, and a yes there is no yes to a rollback.
+    of_rollout: Vec<String>,
+    /// Whether nothing was proposed since.
+    rollout_asked_last: bool,
 }
 
 struct Waiting {
@@ -31,9 +35,18 @@ impl Proposals {
     /// A decision has come. A proposal waits from here on; anything else that is said of its incident (it is over, it is for people,
     /// it is being rolled back) is the end of it.
     pub fn hear(&mut self, stamp: &Stamp, decision: &Decision, agreed: bool) {
+        if decision.is_rollouts_question() {
+            if !decision.reminder {
+                self.of_rollout.clear();
+            }
+            self.of_rollout.push(decision.id.clone());
+            self.rollout_asked_last = true;
+            return;
+        }
         if self.is_done(decision) {
             return;
         }
+        self.rollout_asked_last &= decision.action != Action::Propose;
         let known = self.waiting.as_mut().filter(|waiting| waiting.decision.incident == decision.incident);
         match (decision.action, known) {
             (Action::Propose, _) if agreed => (self.waiting, self.agreed) = (None, Some(decision.clone())),
@@ -55,6 +68,13 @@ impl Proposals {
             return None;
         }
         let said = format!("the {} of {}", word.verb, stamp.time);
+        if word.decision.as_ref().map_or(self.rollout_asked_last, |id| self.of_rollout.contains(id)) {
+            if let (Some(waiting), None) = (&self.waiting, &word.decision) {
+                let id = &waiting.decision.id;
+                tool.say(&format!("{said} is for the rollout, which asked last; decision {id} stays open: eco-ctl {} {id}", word.verb));
+            }
+            return None;
+        }
         let Some(Waiting { decision, said: proposed, ids }) = &self.waiting else {
             tool.say(&format!("{said} changes nothing: no proposal is open"));
             return None;

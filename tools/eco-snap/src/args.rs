@@ -17,6 +17,9 @@ pub struct Args {
     /// A person says that the service is healthy: the snapshot counts as good
     #[arg(long)]
     pub good: bool,
+    /// No retention rule lets it go, until eco-ctl unpins it
+    #[arg(long, conflicts_with = "output")]
+    pub pin: bool,
     /// Hold everything [default, but for daily snapshots]
     #[arg(long, conflicts_with = "differential")]
     pub full: bool,

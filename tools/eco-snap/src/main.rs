@@ -53,6 +53,7 @@ fn main() -> ExitCode {
             mode: if args.differential || daily { Mode::Differential } else { Mode::Full },
             level: args.level,
             rehash: args.rehash,
+            pin: args.pin,
             quiet: Some(&quiesce),
         };
         let clock = std::time::Instant::now();

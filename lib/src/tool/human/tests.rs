@@ -139,6 +139,32 @@ fn a_rollback_that_was_reverted_says_so_loudly_and_offers_no_undo() {
 }
 
 #[test]
+fn a_check_shows_what_it_printed_only_if_it_failed() {
+    let [head, failed, first, second] = example("gate").lines().map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(head, "TIME (UTC)           CHECK             RESULT       TOOK  WHY");
+    assert_eq!(failed, "2026-03-01 09:50:00  tests             FAILED     41.2 s  bin/test ended with 1");
+    assert_eq!([first.trim(), second.trim()], ["214 passed", "1 failed: orders are kept"]);
+    let passed = shown(&[r#"{"type":"gate","time":"2026-03-01T09:50:00Z","check":"tests","ok":true,"took_s":41,"output":"214 passed"}"#]);
+    assert!(passed.lines().count() == 2 && passed.contains("passed") && !passed.contains("214"), "{passed}");
+}
+
+#[test]
+fn retention_is_read_by_what_happens_and_why() {
+    assert_eq!(
+        example("retention"),
+        "\
+WHAT       ID              AGE  KIND                SIZE  WHY
+removed    2a91b7   3 h 30 min  daily            158 MiB  daily: 10 d old, kept 7 d
+"
+    );
+    let line = r#"{"type":"retention","time":"2026-03-01T09:50:00Z","snapshot":"s1","keep":KEEP,"reasons":["one","two"],"removed":false}"#;
+    for (keep, word) in [("true", "keep "), ("false", "remove "), ("true,\"set_aside\":true", "set aside ")] {
+        let row = shown(&[&line.replace("KEEP", keep)]);
+        assert!(row.lines().last().unwrap().starts_with(word) && row.ends_with("-  one; two\n"), "{row}");
+    }
+}
+
+#[test]
 fn control_says_what_was_done_to_whom() {
     assert!(example("control").contains("disable   module:planner        ok               12 ms\n"), "{}", example("control"));
     let status = r#"{"type":"control","time":"2026-03-01T10:03:02Z","do":"status","ok":false,"took_ms":1}"#;
