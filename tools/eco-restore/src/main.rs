@@ -60,7 +60,7 @@ fn work(args: &Args, orders: &mut Orders, tool: &mut Tool) -> anyhow::Result<Exi
         let due = match line.record {
             Record::Decision(decision) => {
                 let agreed = match decision.action {
-                    Action::Propose if decision.is_rollouts_question() => orders.passes_by(tool, &decision),
+                    Action::Propose if decision.is_rollouts_question() => orders.refers_to_the_rollout(tool, &decision),
                     Action::Propose if !proposals.is_done(&decision) => args.approve || orders.approves(tool, &decision)?,
                     _ => false,
                 };

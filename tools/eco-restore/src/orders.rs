@@ -101,7 +101,7 @@ impl<'a> Orders<'a> {
     }
 
     /// Says whom to answer about a paused rollout: eco-rollout, which goes on or writes the decision to roll back. Nobody can agree here.
-    pub fn passes_by(&self, tool: &Tool, decision: &Decision) -> bool {
+    pub fn refers_to_the_rollout(&self, tool: &Tool, decision: &Decision) -> bool {
         let (id, scope) = (&decision.id, decision.scope.as_ref().map_or("it".into(), Scope::to_string));
         tool.say(&format!("a rollout is paused, decision {id}: eco-ctl resume lets it go on, eco-ctl reject {id} rolls {scope} back"));
         false
