@@ -6,7 +6,7 @@
 //! without), `<!-- after: COMMAND -->`.
 
 use crate::harness::{World, not_shown, program};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -271,6 +271,20 @@ fn the_old_procedures_are_followed_heading_by_heading_and_each_new_line_works() 
         assert!(all.iter().filter(|block| block.heading == heading).count() >= blocks, "{heading}: the new lines");
     }
     assert!(all.len() >= 35, "only {} blocks were found: the reading is broken", all.len());
+}
+
+#[test]
+fn the_old_lists_of_situations_name_every_rule_of_the_policy_and_no_other() {
+    let policy = World::new().run("eco-decide").arg("--print-policy").exits(0).stdout;
+    let rules = policy.lines().filter(|line| line.contains("= { when = ")).map(|line| line.split(' ').next().unwrap().to_owned());
+    let text = document("from-the-old-procedures.md");
+    let lists =
+        text.split("\n### ").filter(|section| ["Critical Sit", "High Pri", "Medium Pri", "Low Pri"].iter().any(|list| section.starts_with(list)));
+    let rows = lists.flat_map(str::lines).filter(|line| line.starts_with("| "));
+    // The second cell; a command in it is no rule.
+    let cells = rows.map(|row| row.split(" | ").nth(1).unwrap());
+    let named = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|word| !word.contains(' ')).map(str::to_owned);
+    assert_eq!(named.collect::<BTreeSet<_>>(), rules.collect::<BTreeSet<_>>());
 }
 
 /// What stands for ssh: the words are joined and read by a shell, as there; the machine's folder is where this world has it.

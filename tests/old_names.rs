@@ -277,13 +277,21 @@ fn backups_are_read_back_and_damage_or_none_at_all_is_no_success() {
 }
 
 #[test]
-fn a_deployment_waits_for_health_and_a_verified_backup() {
+fn a_deployment_waits_for_every_check_and_a_verified_backup() {
     let world = World::shop();
-    let ran = old(&world, "pre_deployment_check.sh").exits(0);
+    let check = || old(&world, "pre_deployment_check.sh");
+    check().exits(1).says("closed: restore-point did not pass");
+    world.snapshot();
+    let ran = check().exits(0);
     let snapshot = ran.last("snapshot");
     assert_eq!((&snapshot["kind"], &snapshot["good"]), (&"pre-deployment".into(), &true.into()));
+    assert!(ran.all("gate").iter().any(|gate| gate["check"] == "selftest" && gate["ok"] == true), "{ran}");
+    // The self-test does not look at errors; the health that is asked first does.
+    world.break_it("errors 15");
+    world.run(world.path("bin/shop").to_str().unwrap()).args(["order", "60"]).exits(1);
+    assert_eq!(check().exits(1).says("not healthy").last("snapshot")["good"], false);
     world.break_it("module checkout");
-    let ran = old(&world, "pre_deployment_check.sh").exits(1).says("not healthy");
+    let ran = check().exits(1).says("closed: selftest did not pass");
     assert!(ran.all("snapshot").is_empty(), "{ran}");
 }
 

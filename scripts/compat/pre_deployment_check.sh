@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# pre_deployment_check.sh: no deployment of a service that is ill, or without a verified backup of a healthy one.
+# pre_deployment_check.sh: may this be deployed? The checks of [gate] in eco.toml, and a verified backup if all of them passed. A service
+# that is ill is a no as well.
 set -euo pipefail
 # shellcheck source=scripts/compat/common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 takes 0 0 '' "$@"
 
-health=$(eco-health --json)
-printf '%s\n' "$health" | eco-snap --kind pre-deployment -
+eco-health --json | eco-gate
