@@ -38,6 +38,17 @@ pub(super) fn read(line: &str) -> Option<(Stamp, Health)> {
     (scan.word("}") && scan.at == line.len()).then_some((stamp, health))
 }
 
+/// Bytes that end a string or stand for something else in it.
+const NOT_PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = byte < 0x20 || byte == b'"' as usize || byte == b'\\' as usize;
+        byte += 1;
+    }
+    table
+};
+
 /// A place in a line.
 struct Scan<'a> {
     line: &'a str,
@@ -61,7 +72,7 @@ impl<'a> Scan<'a> {
     fn text(&mut self) -> Option<&'a str> {
         self.word("\"").then_some(())?;
         let from = self.at;
-        let length = self.rest().iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte < b' ')?;
+        let length = self.rest().iter().position(|byte| NOT_PLAIN[usize::from(*byte)])?;
         self.at += length;
         self.word("\"").then_some(())?;
         self.line.get(from..from + length)
@@ -111,14 +122,10 @@ impl<'a> Scan<'a> {
 
     /// The digits from here on, behind those of `value`; how many there are, up to what fits.
     fn digits(&mut self, value: u64) -> (u64, usize) {
-        let (mut value, from) = (value, self.at);
-        while let Some(digit) = self.rest().first().map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
-            && self.at - from < 16
-        {
-            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-            self.at += 1;
-        }
-        (value, self.at - from)
+        let digits = self.rest().iter().take(16).map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10);
+        let (value, count) = digits.fold((value, 0), |(value, count), digit| (value.wrapping_mul(10).wrapping_add(u64::from(digit)), count + 1));
+        self.at += count;
+        (value, count)
     }
 
     fn states(&mut self) -> Option<BTreeMap<String, Reading<String>>> {

@@ -41,6 +41,14 @@ impl Input {
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Piece>> {
+        // Nearly always the whole line is there already.
+        if let Some(end) = memchr::memchr(b'\n', self.from.buffer()).filter(|_| !self.inside_overlong) {
+            let raw = self.from.buffer()[..end].to_vec();
+            self.from.consume(end + 1);
+            self.ended = true;
+            self.number += 1;
+            return Ok(Some(Piece::Line(raw)));
+        }
         let mut raw = Vec::new();
         let limit = LONGEST_LINE as u64 + 1;
         let read = io::Read::take(&mut self.from, limit).read_until(b'\n', &mut raw).named("read", "<stdin>")?;
