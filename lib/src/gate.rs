@@ -68,8 +68,7 @@ impl Checks {
     }
 }
 
-/// Runs one check and says how it ended. Whatever keeps it from ending well is a no.
-/// Ended early when `stop` becomes true.
+/// Runs one check and says how it ended; ends it early when `stop` becomes true. Whatever keeps it from ending well is a no.
 pub fn run(service: &Service, check: &Check, stop: &AtomicBool) -> Gate {
     let ran = service.listen(&check.command, check.timeout.map_or(CHECK_DEADLINE, |span| span.0), LAST_BYTES, stop);
     let stopped = matches!(ran.ended, Ended::TimedOut(_)) && stop.load(Ordering::Relaxed);

@@ -124,6 +124,13 @@ records! {
     Retention = "retention",
 }
 
+impl Record {
+    /// Whether this is about the present: too late, it is worth nothing. A change or a snapshot is a fact that stays true.
+    pub fn is_news(&self) -> bool {
+        matches!(self, Record::Health(_) | Record::Signal(_) | Record::Operator(_) | Record::Restore(_))
+    }
+}
+
 #[derive(Serialize)]
 struct Nothing {}
 

@@ -59,8 +59,7 @@ impl Story {
         }
         *self.counts.entry(record.kind().to_owned()).or_default() += 1;
         let newest = self.newest.entry(stamp.ecosystem.clone()).or_insert(stamp.time);
-        let happened_now = matches!(record, Record::Health(_) | Record::Signal(_) | Record::Operator(_) | Record::Restore(_));
-        if happened_now && seconds_between(stamp.time, *newest) > LATE_S {
+        if record.is_news() && seconds_between(stamp.time, *newest) > LATE_S {
             self.late += 1;
         }
         *newest = (*newest).max(stamp.time);

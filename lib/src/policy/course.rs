@@ -119,7 +119,7 @@ impl Course {
     /// As [`Course::feed`], for a line that carries this mark: one that an earlier run took in already is passed over.
     pub fn feed_once(&mut self, policy: &Policy, time: Timestamp, record: &Record, mark: u64, heard: &mut Heard) {
         let clock = self.clock.unwrap_or(time);
-        if is_news(record) {
+        if record.is_news() {
             if self.recent.is_again(clock, time, mark) {
                 if self.again == 0 && clock.duration_since(time) > LATE {
                     // Where it is no replay, somebody's clock was wrong; then nothing would ever be judged again, without a word.
@@ -140,7 +140,7 @@ impl Course {
     /// Takes one record in and says what follows from it.
     pub fn feed(&mut self, policy: &Policy, time: Timestamp, record: &Record, heard: &mut Heard) {
         let clock = self.clock.unwrap_or(time);
-        if is_news(record) && clock.duration_since(time) > LATE {
+        if record.is_news() && clock.duration_since(time) > LATE {
             self.late += 1;
             return;
         }
@@ -178,7 +178,7 @@ impl Course {
                 incident: format!("no-data-{}", compact(last)),
                 onset: Some(last),
                 notes: vec!["no-data".into()],
-                ..nothing(Severity::Unknown, Action::Investigate)
+                ..Decision::new(Severity::Unknown, Action::Investigate)
             };
             let said = self.number(decision);
             self.no_data = Some(said.clone());
@@ -443,7 +443,7 @@ impl Course {
                     incident: incident.name.clone(),
                     onset: Some(incident.onset),
                     reopened: Some(u64::from(incident.reopened())).filter(|times| *times > 0),
-                    ..nothing(incident.severity, Action::Resolved)
+                    ..Decision::new(incident.severity, Action::Resolved)
                 };
                 self.write(now, resolved, heard);
             }
@@ -590,7 +590,7 @@ impl Course {
             alternative: answer.alternative,
             reopened: Some(u64::from(incident.reopened())).filter(|times| *times > 0),
             data_loss_s: answer.data_loss_s,
-            ..nothing(incident.severity, answer.action)
+            ..Decision::new(incident.severity, answer.action)
         };
         if matches!(decision.action, Action::Rollback | Action::Propose) {
             self.awaited = decision.scope.clone();
@@ -669,36 +669,8 @@ impl Course {
     }
 }
 
-/// Whether a record is about the present: too late, it is worth nothing. A change or a snapshot is a fact that stays true.
-fn is_news(record: &Record) -> bool {
-    matches!(record, Record::Health(_) | Record::Signal(_) | Record::Operator(_) | Record::Restore(_))
-}
-
 fn is_too_long<'a>(names: impl IntoIterator<Item = &'a String>) -> bool {
     names.into_iter().map(|name| name.len() + size_of::<String>()).sum::<usize>() > LONGEST_NAMES
-}
-
-/// A decision that says only how bad and who may act.
-fn nothing(severity: Severity, action: Action) -> Decision {
-    Decision {
-        id: String::new(),
-        incident: String::new(),
-        severity,
-        action,
-        scope: None,
-        snapshot: None,
-        onset: None,
-        cut: None,
-        deadline: None,
-        reasons: Vec::new(),
-        suspects: Vec::new(),
-        notes: Vec::new(),
-        alternative: None,
-        reopened: None,
-        data_loss_s: None,
-        reminder: false,
-        overdue: false,
-    }
 }
 
 fn reason(policy: &Policy, rule: &Rule, proof: &Proof) -> Reason {

@@ -266,6 +266,31 @@ pub struct Decision {
     pub overdue: bool,
 }
 
+impl Decision {
+    /// A decision that says only how bad and who may act.
+    pub fn new(severity: Severity, action: Action) -> Decision {
+        Decision {
+            id: String::new(),
+            incident: String::new(),
+            severity,
+            action,
+            scope: None,
+            snapshot: None,
+            onset: None,
+            cut: None,
+            deadline: None,
+            reasons: Vec::new(),
+            suspects: Vec::new(),
+            notes: Vec::new(),
+            alternative: None,
+            reopened: None,
+            data_loss_s: None,
+            reminder: false,
+            overdue: false,
+        }
+    }
+}
+
 /// A rule that fires, with what it saw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reason {

@@ -872,10 +872,7 @@ impl Course {
         Decision {
             id,
             incident: flight.incident(),
-            severity,
-            action,
             scope: Some(flight.target.clone()),
-            snapshot: None,
             onset: Some(onset),
             cut: (action != Action::Escalate).then_some(cut),
             deadline: Some(later(time, allowance(action))),
@@ -886,11 +883,7 @@ impl Course {
                 before_onset_s: onset.duration_since(flight.begun).as_secs_f64(),
             }],
             notes,
-            alternative: None,
-            reopened: None,
-            data_loss_s: None,
-            reminder: false,
-            overdue: false,
+            ..Decision::new(severity, action)
         }
     }
 }

@@ -120,25 +120,7 @@ fn anything(dice: &mut Dice, time: Timestamp) -> Record {
 }
 
 fn decision(action: Action, scope: Scope, time: Timestamp) -> Decision {
-    Decision {
-        id: format!("theirs-{time}"),
-        incident: "theirs".into(),
-        severity: Severity::High,
-        action,
-        scope: Some(scope),
-        snapshot: None,
-        onset: None,
-        cut: None,
-        deadline: None,
-        reasons: Vec::new(),
-        suspects: Vec::new(),
-        notes: Vec::new(),
-        alternative: None,
-        reopened: None,
-        data_loss_s: None,
-        reminder: false,
-        overdue: false,
-    }
+    Decision { id: format!("theirs-{time}"), incident: "theirs".into(), scope: Some(scope), ..Decision::new(Severity::High, action) }
 }
 
 /// One flight over a stream: the log of everything that a filter would have written, and the orders, each with its end.

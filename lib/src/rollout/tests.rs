@@ -363,25 +363,7 @@ fn an_answer_to_somebody_elses_question_is_none_to_ours() {
 }
 
 fn other(id: &str, action: Action, scope: Scope) -> Decision {
-    Decision {
-        id: id.into(),
-        incident: "i".into(),
-        severity: Severity::High,
-        action,
-        scope: Some(scope),
-        snapshot: Some("p2".into()),
-        onset: None,
-        cut: None,
-        deadline: None,
-        reasons: Vec::new(),
-        suspects: Vec::new(),
-        notes: Vec::new(),
-        alternative: None,
-        reopened: None,
-        data_loss_s: None,
-        reminder: false,
-        overdue: false,
-    }
+    Decision { id: id.into(), incident: "i".into(), scope: Some(scope), snapshot: Some("p2".into()), ..Decision::new(Severity::High, action) }
 }
 
 #[test]
