@@ -37,6 +37,9 @@ fn the_page_lists_every_field_of_every_record() {
             renamed = rest.split('"').next();
         }
         let Some((name, kind)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) else { continue };
+        if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '#') {
+            continue; // a function, not a field
+        }
         let name = renamed.take().unwrap_or(name);
         // A path is two fields, whatever it is called in the code.
         let item =
