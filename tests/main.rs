@@ -9,6 +9,7 @@ mod differential;
 mod documents;
 mod fidelity;
 mod foreign_archives;
+mod generated;
 mod generations;
 mod harness;
 mod hazards;

@@ -16,7 +16,7 @@ use crate::monitor;
 use crate::record::{Line, Record, Stamp};
 use crate::report::words;
 use crate::time::{Span, Timestamp};
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueHint};
 use pipe::{Input, Output};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -25,18 +25,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// What `--config` says in full, for programs that have more to say about it.
+pub const CONFIG: &str = "The service's description, `eco.toml`.\n\nWithout it: the file that `$ECO_CONFIG` names, else `eco.toml` here or in a \
+    parent folder, else `~/.config/eco/eco.toml`, else `/etc/eco/eco.toml`; see eco.toml(5).";
+
 /// The flags that all programs share.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// The service's description [default: $ECO_CONFIG, eco.toml here or in a parent folder, ~/.config/eco/eco.toml, /etc/eco/eco.toml]
-    #[arg(short, long, value_name = "FILE")]
+    /// The service's description [default: the nearest eco.toml]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, long_help = CONFIG)]
     pub config: Option<PathBuf>,
-    /// The ecosystem's root folder; without -c only its own eco.toml is read, if there is one
-    #[arg(long, value_name = "DIR")]
+    /// The ecosystem's root folder.
+    ///
+    /// Without `-c` only an `eco.toml` in that folder is read, none further up.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
     /// Where snapshots live
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub store: Option<PathBuf>,
     /// Write records, also at a terminal
     #[arg(long, conflicts_with = "human")]
@@ -50,7 +56,7 @@ pub struct Common {
     /// Say more on stderr
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// No progress bar
+    /// Show no progress bar
     #[arg(long)]
     pub no_progress: bool,
 }

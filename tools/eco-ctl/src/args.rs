@@ -1,6 +1,6 @@
 //! The words of eco-ctl.
 
-use crate::words::Word;
+use super::words::Word;
 use clap::{Parser, ValueEnum};
 use eco::error::{Error, Result};
 use eco::record::Scope;
@@ -8,7 +8,7 @@ use eco::service::UnitVerb;
 use eco::time::Span;
 use eco::tool::{Common, Words};
 
-/// Control the service and its units, and speak to the pipeline that watches it
+/// Control the service and its units, and speak to the pipeline that watches it.
 ///
 /// Runs the commands of eco.toml and writes one `control` record that says how it ended; or writes one record of what a person says.
 #[derive(Parser)]
@@ -17,22 +17,34 @@ pub struct Args {
     /// What to do, or to say
     #[arg(value_name = "VERB")]
     pub verb: Verb,
-    /// The unit, the subject, the snapshot as eco-ls selects it, the type of a signal, a version, a decision; last, -: copy the records on stdin first
-    #[arg(value_name = "WORD | -", num_args = 0..=2)]
+    /// What the verb is about; last, `-` copies stdin first.
+    ///
+    /// A unit for `disable`, `enable`, `revert` and `change`; a subject for `tell`; a selector, as eco-ls(1) takes it, for `pin` and
+    /// `unpin`; a type for `signal`; a version for `release`; a decision for `approve` and `reject`, which can be left out.
+    ///
+    /// A `-` as the last word copies the records on stdin to stdout first, byte for byte. Then the record stands in that stream, and
+    /// does not go to the pipeline that is running.
+    #[arg(value_name = "WORD", num_args = 0..=2)]
     pub operands: Vec<String>,
-    /// hold: until then, as in 2026-03-01T12:00:00Z [default: until resume]
+    /// hold: until this time.
+    ///
+    /// As in `2026-03-01T12:00:00Z`. Without it and without `--for`: until `resume`.
     #[arg(long, value_name = "TIME", conflicts_with = "lasting")]
     pub until: Option<String>,
-    /// hold: for so long
+    /// hold: for so long, as in `90m`
     #[arg(long = "for", value_name = "DURATION")]
     pub lasting: Option<Span>,
     /// signal: what is to blame
     #[arg(long, value_name = "UNIT")]
     pub target: Option<Scope>,
-    /// signal: who raises it; one whom the policy trusts may cause a rollback by that alone
+    /// signal: who raises it.
+    ///
+    /// One whom the policy trusts may cause a rollback by that alone; see eco-policy(5).
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
-    /// signal: since when there has been trouble; change: when it was made, as in 20m ago [default: now]
+    /// signal, change: since when it has been so.
+    ///
+    /// For a signal: since when there has been trouble. For a change: when it was made, as in `20m ago`. Without it: now.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
     /// signal: it is over
@@ -44,10 +56,12 @@ pub struct Args {
     /// change: what is there now
     #[arg(long, value_name = "VERSION")]
     pub to: Option<String>,
-    /// change: a name for it
+    /// change: a name for it, by which reports call it
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
-    /// change: a module that it touches beside its unit; several if given again
+    /// change: a module that it touches beside its unit.
+    ///
+    /// Several if given again.
     #[arg(long, value_name = "MODULE")]
     pub affects: Vec<String>,
     /// change: going back past it needs a person
@@ -56,7 +70,9 @@ pub struct Args {
     /// change: who or what made it
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
-    /// Write the record to stdout alone, not to the pipeline that is running
+    /// Keep what is said from the running pipeline.
+    ///
+    /// The record goes to stdout alone.
     #[arg(long)]
     pub no_inbox: bool,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! What a person says: one record to stdout, and to the pipeline that is running.
 
-use crate::args::Args;
+use super::args::Args;
 use eco::error::{Error, Result};
 use eco::policy::Policy;
 use eco::record::{self, Change, Operator, Record, Scope, Signal};

@@ -4,16 +4,20 @@ use clap::Parser;
 use eco::record::Scope;
 use eco::tool::{Common, Words};
 
-/// Make the checks before a deployment, and take a verified snapshot if all of them pass
+/// Make the checks before a deployment, and take a verified snapshot if all of them pass.
 ///
 /// Reads the stream so far from stdin, as in: eco-gate < shop.ndjson. At a terminal it is taken as empty.
 #[derive(Parser)]
 #[command(name = "eco-gate", version)]
 pub struct Args {
-    /// The version that is to be deployed [default: the one that the last rollout on the stream was about]
+    /// The version that is to be deployed.
+    ///
+    /// Without it: the one that the last rollout on the stream was about; if there was none, any.
     #[arg(long, value_name = "VERSION")]
     pub deploy: Option<String>,
-    /// What a restore point must be able to bring back: full, config, module:ID
+    /// What must be able to be brought back.
+    ///
+    /// A restore point has to cover it: `full`, `config` or `module:ID`.
     #[arg(long, value_name = "SCOPE", default_value = "full")]
     pub scope: Scope,
     /// Do not copy stdin to stdout

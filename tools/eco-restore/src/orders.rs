@@ -285,7 +285,7 @@ impl<'a> Orders<'a> {
             undoes: None,
             dry_run,
             quick,
-            staging: stage,
+            staging: stage.into(),
             planned: None,
         }
     }

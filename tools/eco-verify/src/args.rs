@@ -1,6 +1,6 @@
 //! The words of eco-verify.
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, ValueHint};
 use eco::error::{Error, Result};
 use eco::store;
 use eco::tool::{Common, Words};
@@ -10,22 +10,37 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(name = "eco-verify", version)]
 pub struct Args {
-    /// Snapshots or archives to verify; without any, `snapshot` records are read from stdin; with --changes, a last - copies stdin first
-    #[arg(value_name = "SELECTOR")]
+    /// Verify these, and do not read stdin.
+    ///
+    /// An id, its beginning or its last six characters, `latest`, `latest-good`, `latest:KIND`, or the path of an archive;
+    /// see "Selectors" in eco-verify(1). Without any, `snapshot` records are read from stdin.
+    ///
+    /// With `--changes` it is one, `latest-good` if it is left out, and a `-` after it copies the records on stdin to stdout first.
+    #[arg(value_name = "SELECTOR", value_hint = ValueHint::FilePath)]
     pub selectors: Vec<String>,
     /// How deep to look
-    #[arg(long, value_enum, default_value_t = Depth::Data)]
+    #[arg(long, value_name = "DEPTH", value_enum, default_value_t = Depth::Data)]
     pub depth: Depth,
-    /// Read only this share of the content, as in 10%; another part each day
+    /// Read only this share of the content, as in `10%`.
+    ///
+    /// Anything above 0% and up to 100%; another part each day. The record says so in `sample`, and what was read in `bytes` and
+    /// `files`; see "Samples" in eco-verify(1).
     #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "live")]
     pub sample: Option<f64>,
-    /// Where to restore it for --depth restored; a private folder is made there and removed [default: the system's temporary folder]
-    #[arg(long, value_name = "DIR")]
+    /// Where `--depth restored` makes its folder.
+    ///
+    /// A private one, which is removed. Without it: in the system's folder for temporary files, `$TMPDIR` or `/tmp`, which may lie in
+    /// memory.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub scratch: Option<PathBuf>,
-    /// Compare the live tree with the snapshot instead, one `difference` record a path
+    /// Compare the live tree with the snapshot instead.
+    ///
+    /// One `difference` record a path.
     #[arg(long, conflicts_with = "depth")]
     pub live: bool,
-    /// With --live: one `change` record for each unit that differs, so that it can be blamed; without SELECTOR against latest-good
+    /// With `--live`: one `change` record for each unit.
+    ///
+    /// A unit that differs can then be blamed; see "Changes that nobody has announced" in eco-verify(1).
     #[arg(long, requires = "live", conflicts_with = "only")]
     pub changes: bool,
     /// Do not copy the input

@@ -1,0 +1,59 @@
+//! What is generated is what its source says: the options of the pages.
+//!
+//! `scripts/generate` writes the files anew; without it these tests compare.
+
+mod mdoc;
+mod words;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The file must hold this text, or gets it where `ECO_GENERATE` is set.
+#[track_caller]
+fn holds(path: &str, text: &str) {
+    let found = fs::read_to_string(here(path)).unwrap_or_default();
+    if found == text {
+        return;
+    }
+    if std::env::var_os("ECO_GENERATE").is_some() {
+        fs::create_dir_all(here(path).parent().unwrap()).unwrap();
+        fs::write(here(path), text).unwrap();
+        return;
+    }
+    let old: Vec<&str> = found.lines().collect();
+    let new: Vec<&str> = text.lines().collect();
+    let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    let shown = |lines: &[&str], sign: char| lines.iter().skip(same).take(5).map(|line| format!("{sign} {line}\n")).collect::<String>();
+    panic!("{path} is not what its source says: run scripts/generate\nline {}:\n{}{}", same + 1, shown(&old, '-'), shown(&new, '+'));
+}
+
+#[test]
+fn the_options_of_the_pages_are_generated() {
+    for program in words::programs() {
+        let name = program.get_name().to_owned();
+        let path = format!("man/{name}.1");
+        let page = fs::read_to_string(here(&path)).unwrap();
+        holds(&path, &mdoc::with_options(&page, program));
+    }
+}
+
+#[test]
+fn every_option_has_one_short_line_and_the_short_help_fits_a_screen() {
+    for program in words::programs() {
+        let name = program.get_name().to_owned();
+        for arg in program.get_arguments() {
+            let short = arg.get_help().unwrap_or_else(|| panic!("{name} does not explain {}", arg.get_id())).to_string();
+            assert!(!short.ends_with('.') && short.chars().count() <= 62, "{name}: this is no short line: {short}");
+            if let Some(long) = arg.get_long_help().map(ToString::to_string) {
+                let first = long.split("\n\n").next().unwrap();
+                assert!(first.ends_with('.') || first == long, "{name}: a dot is missing after: {first}");
+            }
+        }
+        let help = program.term_width(80).render_help().to_string();
+        assert!(help.lines().count() <= 50, "{name} -h takes {} lines:\n{help}", help.lines().count());
+    }
+}
