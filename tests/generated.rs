@@ -1,8 +1,10 @@
-//! What is generated is what its source says: the options of the pages.
+//! What is generated is what its source says: the options of the pages, what shells complete, and the
+//! schemas of the records.
 //!
 //! `scripts/generate` writes the files anew; without it these tests compare.
 
 mod mdoc;
+mod shells;
 mod words;
 
 use std::fs;
@@ -38,6 +40,38 @@ fn the_options_of_the_pages_are_generated() {
         let path = format!("man/{name}.1");
         let page = fs::read_to_string(here(&path)).unwrap();
         holds(&path, &mdoc::with_options(&page, program));
+    }
+}
+
+#[test]
+fn the_completions_are_generated() {
+    for program in words::programs() {
+        for (path, text) in shells::completions(program) {
+            holds(&path, &text);
+        }
+    }
+}
+
+#[test]
+fn the_schemas_are_generated() {
+    let schemas = eco::record::schemas(false);
+    let kinds: Vec<&str> = schemas.iter().map(|(kind, _)| *kind).collect();
+    let all = schemas.iter().map(|(kind, schema)| (*kind, schema.clone())).chain([("record", eco::record::schema_of_any(&kinds))]);
+    for (kind, schema) in all {
+        holds(&format!("schema/{kind}.json"), &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()));
+    }
+}
+
+#[test]
+fn nothing_generated_is_left_over() {
+    let programs = words::programs().len();
+    for (folder, files) in [
+        ("completions/bash", programs),
+        ("completions/zsh", programs),
+        ("completions/fish", programs),
+        ("schema", eco::record::schemas(false).len() + 1),
+    ] {
+        assert_eq!(fs::read_dir(here(folder)).unwrap().count(), files, "{folder} holds files that nothing generates");
     }
 }
 

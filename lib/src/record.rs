@@ -8,11 +8,15 @@ mod bodies;
 mod path;
 mod rollout;
 mod sample;
+#[cfg(feature = "schema")]
+mod schema;
 mod scope;
 mod whole;
 
 pub use bodies::*;
 pub use path::RecordPath;
+#[cfg(feature = "schema")]
+pub use schema::any as schema_of_any;
 pub use scope::Scope;
 
 use crate::time::Timestamp;
@@ -28,6 +32,7 @@ pub const LONGEST_LINE: usize = 16 << 20;
 
 /// What every record carries beside its body.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Stamp {
     /// When the thing happened, in UTC.
     pub time: Timestamp,
@@ -79,6 +84,12 @@ macro_rules! records {
                     Record::Other(name) => serde_json::to_vec(&Written { kind: name, stamp, body: &Nothing {} }),
                 }
             }
+        }
+
+        /// The JSON Schema of every type, by its name: of what is read as one, or of what our programs write.
+        #[cfg(feature = "schema")]
+        pub fn schemas(written: bool) -> Vec<(&'static str, serde_json::Value)> {
+            vec![$(($name, schema::of::<$variant>($name, written))),*]
         }
 
         $(impl From<$variant> for Record {

@@ -10,6 +10,7 @@ use std::fmt;
 
 /// One sample of the service's health. Any metric may be absent; a metric that is there but unusable counts as unknown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Health {
     /// Whether the service answers; null when that could not be found out, with `error`.
@@ -22,27 +23,35 @@ pub struct Health {
     pub cohort: Option<String>,
     /// Requests that the rates of this sample are about.
     #[serde(skip_serializing_if = "Reading::is_absent")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0)))]
     pub requests: Reading<f64>,
     /// Failed share of the requests, 0..1.
     #[serde(skip_serializing_if = "Reading::is_absent")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub error_rate: Reading<f64>,
     /// Successful share of the requests, 0..1.
     #[serde(skip_serializing_if = "Reading::is_absent")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub success_rate: Reading<f64>,
     /// Response time.
     #[serde(skip_serializing_if = "Reading::is_absent")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0)))]
     pub response_ms: Reading<f64>,
     /// What response time is normal, if the prober knows.
     #[serde(skip_serializing_if = "Reading::is_absent")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0)))]
     pub baseline_ms: Reading<f64>,
     /// Share of the processors in use by the service, 0..1 of those that it may use.
     #[serde(skip_serializing_if = "Reading::is_absent")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub cpu_usage: Reading<f64>,
     /// Share of the memory in use by the service, 0..1 of what it may use.
     #[serde(skip_serializing_if = "Reading::is_absent")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub memory_usage: Reading<f64>,
     /// State of each module: `ok`, `degraded` or `failed`; any other word is unknown.
     #[serde(deserialize_with = "states", skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Option<String>>"))]
     pub modules: BTreeMap<String, Reading<String>>,
     /// Whether the data is consistent.
     #[serde(skip_serializing_if = "Reading::is_absent")]
@@ -105,6 +114,7 @@ fn states<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<String, 
 
 /// What one probe found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProbeResult {
     /// The probe's name: its kind and what it looks at.
     pub probe: String,
@@ -120,6 +130,7 @@ pub struct ProbeResult {
 
 /// Something was changed on purpose: a deployment, a setting, an automation switched on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Change {
     /// The change's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,6 +159,7 @@ pub struct Change {
 
 /// An alarm, or its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Signal {
     /// Its name, such as `security_breach`.
     pub signal: String,
@@ -167,9 +179,11 @@ pub struct Signal {
 
 /// A person's word to the tools.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Operator {
     /// `hold`, `resume`, `approve`, `reject`, `release` or `resolve`.
     #[serde(rename = "do")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["hold", "resume", "approve", "reject", "release", "resolve"])))]
     pub verb: String,
     /// Until when a hold lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,6 +198,7 @@ pub struct Operator {
 
 /// How bad an incident is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nothing is known.
@@ -200,6 +215,7 @@ pub enum Severity {
 
 /// Who may act on a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Recorded; no rollback needed.
@@ -218,6 +234,7 @@ pub enum Action {
 
 /// What the policy concluded from the records so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Decision {
     /// The incident and the decision's number in it: the same stream gives the same id.
     pub id: String,
@@ -293,6 +310,7 @@ impl Decision {
 
 /// A rule that fires, with what it saw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reason {
     /// The rule's name in the policy.
     pub rule: String,
@@ -315,6 +333,7 @@ pub struct Reason {
 
 /// A change that could be to blame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Suspect {
     /// The change's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -327,18 +346,22 @@ pub struct Suspect {
 
 /// One archive in the store. All but the id may be absent in records that others write.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Snapshot {
     /// UUIDv7, assigned when it was taken.
     pub id: String,
     /// `manual`, `pre-deployment`, `daily`, `weekly`, `monthly` or `safety`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["manual", "pre-deployment", "daily", "weekly", "monthly", "safety"])))]
     pub kind: Option<String>,
     /// `full` or `differential`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["full", "differential"])))]
     pub mode: Option<String>,
     /// The archive.
     #[serde(flatten, deserialize_with = "optional_path", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<RecordPath>"))]
     pub path: Option<RecordPath>,
     /// Kinds of scope that it can restore: `data`, `config`, `modules`, or single units.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -357,12 +380,14 @@ pub struct Snapshot {
     pub archive_bytes: Option<u64>,
     /// SHA-256 of the index, in hex: names every byte of the content.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[0-9a-f]{64}$")))]
     pub sha256_toc: Option<String>,
     /// The full snapshot that a differential one needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
     /// Health when it was taken: `ok`, `failed` or `unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["ok", "failed", "unknown"])))]
     pub health: Option<String>,
     /// Taken while health was ok (or marked by a person), and verified.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -375,6 +400,7 @@ pub struct Snapshot {
     pub verified_at: Option<Timestamp>,
     /// How deep that look went: `data` (every byte against its digest) or `restored` (and all of it restored and compared).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["data", "restored"])))]
     pub verified_depth: Option<String>,
     /// When all of it was last restored and compared, if it ever was; looks that were less deep have found nothing wrong since.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -409,6 +435,7 @@ fn optional_path<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Rec
 
 /// One check of the gate before a deployment, and how it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gate {
     /// Its name.
     pub check: String,
@@ -430,6 +457,7 @@ pub struct Gate {
 
 /// What the retention rules say about one snapshot, and whether it was removed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Retention {
     /// The snapshot's id.
     pub snapshot: String,
@@ -451,6 +479,7 @@ pub struct Retention {
     pub taken: Option<Timestamp>,
     /// The archive.
     #[serde(flatten, deserialize_with = "optional_path", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<RecordPath>"))]
     pub path: Option<RecordPath>,
     /// The archive's size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -462,6 +491,7 @@ pub struct Retention {
 
 /// One entry of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Entry {
     /// The snapshot's id.
     pub snapshot: String,
@@ -469,11 +499,13 @@ pub struct Entry {
     #[serde(flatten)]
     pub path: RecordPath,
     /// `file`, `dir`, `symlink`, `hardlink`, `fifo`, `char` or `block`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["file", "dir", "symlink", "hardlink", "fifo", "char", "block"])))]
     pub kind: String,
     /// Size of a regular file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
     /// Permission bits in octal, as in `0640`.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[0-7]{4}$")))]
     pub mode: String,
     /// Owner.
     pub uid: u64,
@@ -492,11 +524,13 @@ pub struct Entry {
     pub link: Option<String>,
     /// `sha256:` and hex of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^sha256:[0-9a-f]{64}$")))]
     pub digest: Option<String>,
 }
 
 /// What reading an archive back showed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verification {
     /// The snapshot's id; for an archive that names none, its file name.
     pub snapshot: String,
@@ -505,9 +539,11 @@ pub struct Verification {
     pub archive: RecordPath,
     /// What was done: `index` (structure and bounds), `data` (every byte against its digest), `restored` (that, and all of it
     /// restored and compared), `stream` (read to the end; no digests to compare with), `live` (compared with the live tree).
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["index", "data", "restored", "stream", "live"])))]
     pub depth: String,
     /// Which share of the content was read, 0..1, where it was a sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub sample: Option<f64>,
     /// True: right. False: damaged. Null: it could not be read.
     pub ok: Option<bool>,
@@ -533,6 +569,7 @@ pub struct Verification {
 
 /// One thing that is wrong with an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Damage {
     /// The entry, relative to the ecosystem's root; the archive's own parts are `<index>`, `<footer>`, `<stream>`;
     /// the base of a differential one as a whole is `<base>`.
@@ -547,6 +584,7 @@ pub struct Damage {
 
 /// One path at which two trees differ.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Difference {
     /// The snapshot that the tree, or the other snapshot, is compared with.
     pub snapshot: String,
@@ -554,6 +592,7 @@ pub struct Difference {
     #[serde(flatten)]
     pub path: RecordPath,
     /// Seen from the snapshot: `created`, `deleted`, `content`, `kind`, `metadata`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["created", "deleted", "content", "kind", "metadata"])))]
     pub what: String,
     /// Which details differ: `mode`, `owner`, `mtime`, `link`, `xattrs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -562,6 +601,7 @@ pub struct Difference {
 
 /// What a rollback is about to do, before anything is done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
     /// The restore's id.
     pub restore: String,
@@ -574,6 +614,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// How the trees change places: `exchange`, `pointer`, `two-renames`, `child-wise`, `in-place`, `extract` (into a target) or `command` (no tree at all).
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["exchange", "pointer", "two-renames", "child-wise", "in-place", "extract", "command"])))]
     pub strategy: String,
     /// What the strategy guarantees at every instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -616,6 +657,7 @@ pub struct Plan {
 
 /// One step of a rollback and how it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Step {
     /// The restore's id.
     pub restore: String,
@@ -632,11 +674,13 @@ pub struct Step {
 
 /// A rollback's beginning or end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Restore {
     /// UUIDv7.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// `started`, `completed`, `reverted` or `failed`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["started", "completed", "reverted", "failed"])))]
     pub phase: String,
     /// The decision that it carries out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -695,9 +739,11 @@ pub struct Restore {
 
 /// A service or a unit was controlled, or looked at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Control {
     /// `status`, `stop`, `start`, `restart`, `disable`, `enable`, `revert` or `tell`.
     #[serde(rename = "do")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["status", "stop", "start", "restart", "disable", "enable", "revert", "tell"])))]
     pub verb: String,
     /// The unit, where it is not the whole service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -716,6 +762,7 @@ pub struct Control {
 
 /// A gradual rollout and the state that it entered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rollout {
     /// The rollout's id.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -731,6 +778,7 @@ pub struct Rollout {
     pub state: String,
     /// Which share of the traffic the version gets, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 100.0)))]
     pub exposure: Option<f64>,
     /// When the phase began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -757,9 +805,11 @@ pub struct Rollout {
 
 /// A limit of a rollout's phase that was exceeded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Breach {
     /// `fast`, `sustained` or `down`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["fast", "sustained", "down"])))]
     pub rule: Option<String>,
     /// The metric that was looked at.
     pub metric: String,

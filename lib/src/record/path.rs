@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// A path as two fields of a record: `path`, and `path_b64` with its bytes where they are not UTF-8. Flatten it into a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RecordPath {
     /// The path, with bytes that are not UTF-8 escaped as `\xNN`.
     pub path: String,
     /// The bytes in base64, only where `path` cannot say them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("contentEncoding" = "base64")))]
     pub path_b64: Option<String>,
 }
 
