@@ -19,6 +19,7 @@ mod mounts;
 mod notify;
 mod old_names;
 mod page_records;
+mod pages;
 mod plans;
 mod power;
 mod prove;
