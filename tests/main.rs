@@ -27,6 +27,7 @@ mod reference_readers;
 mod safety;
 mod schedules;
 mod shape;
+mod situations;
 mod staging;
 mod swaps;
 mod systemd;

@@ -61,14 +61,7 @@ fn run(name: &str) {
     }
     reader.word(" /tmp/", &format!(" {}/", below("tmp"))).word("--every 60s", "--every 200ms --count 3");
     all.iter().for_each(|block| reader.run(name, block));
-    keep(&format!("page-{name}"), &reader.transcript);
-}
-
-/// Transcripts stay behind, so that a person can look at what a page leads to.
-fn keep(name: &str, transcript: &str) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("transcripts");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join(format!("transcript-{name}.txt")), transcript).unwrap();
+    reader.keep(&format!("page-{name}"));
 }
 
 /// One test a page, so that they run beside each other.
@@ -239,7 +232,7 @@ fn pages_are_sound_and_their_commands_can_be_copied_from_the_screen() {
             // Bold is a letter struck twice.
             let mut plain = String::new();
             for c in screen.chars() {
-                if c == '\u{8}' { drop(plain.pop()) } else { plain.push(c) }
+                if c == '\u{8}' { let _ = plain.pop(); } else { plain.push(c) }
             }
             let lines: BTreeSet<&str> = plain.lines().map(str::trim).collect();
             for block in blocks_of(&name, &text) {

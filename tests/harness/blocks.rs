@@ -17,6 +17,7 @@ use super::{World, program};
 use eco::record::{Line, Record, to_json};
 use std::fmt::Write;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// What a block is, and so what becomes of it.
@@ -43,6 +44,8 @@ pub struct Block {
     pub line: usize,
     /// The heading it stands under; of a page the subsection, where there is one.
     pub heading: String,
+    /// Of a page: the item of the list in which it stands, since that heading.
+    pub item: String,
     pub before: Vec<String>,
     pub ends: Option<String>,
     pub after: Vec<String>,
@@ -129,7 +132,7 @@ pub fn of_document(text: &str) -> Result<Vec<Block>, String> {
 
 /// Every block of a manual page, or what there is in it that would escape.
 pub fn of_page(text: &str) -> Result<Vec<Block>, String> {
-    let (mut found, mut next, mut heading): (Vec<Block>, Block, String) = Default::default();
+    let (mut found, mut next, mut heading, mut item): (Vec<Block>, Block, String, String) = Default::default();
     let mut lines = (1..).zip(text.lines());
     while let Some((line, text)) = lines.next() {
         let refuse = |why: &str| Err(format!("line {line}: {why}: {text}"));
@@ -151,13 +154,15 @@ pub fn of_page(text: &str) -> Result<Vec<Block>, String> {
             if !ended {
                 return refuse("a block that does not end");
             }
-            found.push(std::mem::take(&mut next).ended(line, &heading, text)?);
+            found.push(Block { item: item.clone(), ..std::mem::take(&mut next).ended(line, &heading, text)? });
         } else if next.is_told() {
             return refuse("what is said of a block stands right above it");
         } else if [".Bd", ".Dl", ".D1", ".nf", ".EX"].iter().any(|request| text.starts_with(request)) {
             return refuse("every display is .Bd -literal: it is run, and no reader's window breaks its lines");
         } else if let Some(name) = text.strip_prefix(".Sh ").or(text.strip_prefix(".Ss ")) {
-            heading = name.to_owned();
+            (heading, item) = (name.to_owned(), String::new());
+        } else if let Some(name) = text.strip_prefix(".It ") {
+            item = name.to_owned();
         }
     }
     Ok(found)
@@ -275,8 +280,28 @@ impl<'w> Reader<'w> {
         self
     }
 
+    /// Leaves the transcript behind, so that a person can look at what a page leads to.
+    pub fn keep(&self, name: &str) {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("transcripts");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("transcript-{name}.txt")), &self.transcript).unwrap();
+    }
+
+    /// Says something in the transcript.
+    pub fn remark(&mut self, words: &str) {
+        let _ = write!(self.transcript, "# {words}\n\n");
+    }
+
+    /// The text with its words replaced, each place once.
     fn meant(&self, text: &str) -> String {
-        self.words.iter().fold(text.to_owned(), |text, (word, here)| text.replace(word, here))
+        let (mut meant, mut rest) = (String::new(), text);
+        while let Some(next) = rest.chars().next() {
+            let word = self.words.iter().find(|(word, _)| rest.starts_with(word.as_str()));
+            let taken = word.map_or(next.len_utf8(), |(word, _)| word.len());
+            meant.push_str(word.map_or(&rest[..taken], |(_, here)| here));
+            rest = &rest[taken..];
+        }
+        meant
     }
 
     /// Runs a block, or holds it against what accepts or prints it. What is wrong with it stops the test.
