@@ -44,13 +44,22 @@ fn run(name: &str) {
     let all = blocks_of(name, &text);
     let world = World::shop();
     world.shop_does("order 30");
-    world.pipe(["eco-health", "eco-snap --kind weekly -"]).exits([0, 0]);
-    let (here, log, tools) = (world.folder(), world.folder().join("log"), world.folder().join("tools"));
-    for folder in [&log, &tools, &here.join("lib"), &here.join("tmp"), &here.join("media")] {
-        fs::create_dir(folder).unwrap();
+    let (here, tools) = (world.folder(), world.folder().join("tools"));
+    for folder in ["log", "tools", "lib/eco", "lib/prometheus/node-exporter", "tmp", "media"] {
+        fs::create_dir_all(here.join(folder)).unwrap();
     }
+    // A good full snapshot of some hours ago, and one of now; both are in the log, with a night on which the shop was ill.
+    let old = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(4);
+    let health = world.run("eco-health").exits(0).stdout;
+    let first = world.run("eco-snap").args(["--kind", "weekly", "--good", "-"]).env("ECO_NOW", old.to_string()).stdin(health).exits(0);
+    world.shop_does("order 5");
+    let second = world.pipe(["eco-health", "eco-snap --kind daily -"]).exits([0, 0]);
+    world.break_it("config");
+    let ill = world.pipe(["eco-health", "eco-decide --now", "eco-restore --approve"]).exits([1, 0, 0]);
+    fs::write(here.join("log/shop.ndjson"), [first.stdout, second.stdout, ill.stdout].concat()).unwrap();
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/systemd");
-    for (program, text) in [("systemctl", SYSTEMCTL.replace("UNITS", units.to_str().unwrap())), ("mail", "#!/bin/sh\ncat >> \"$HOME/mail\"\n".into())] {
+    for (program, text) in [("systemctl", SYSTEMCTL.replace("UNITS", units.to_str().unwrap())), ("mail", "#!/bin/sh\ncat >> \"$HOME/mail\"\n".into())]
+    {
         world.program(program, &text);
         fs::rename(world.path(program), tools.join(program)).unwrap();
     }
@@ -60,6 +69,9 @@ fn run(name: &str) {
         reader.word(word, &below(place));
     }
     reader.word(" /tmp/", &format!(" {}/", below("tmp"))).word("--every 60s", "--every 200ms --count 3");
+    // The port of the service of eco(7): one that is free now.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    reader.word("8123", &port.to_string());
     all.iter().for_each(|block| reader.run(name, block));
     reader.keep(&format!("page-{name}"));
 }
@@ -187,11 +199,24 @@ fn every_page_has_the_sections_that_a_reader_looks_for() {
 #[test]
 fn every_cross_reference_leads_to_a_page() {
     // What every system has.
-    const OTHERS: [&str; 12] = [
-        "bash 1", "cron 8", "diff 1", "fallocate 1", "jq 1", "logrotate 8", "mount 8", "python3 1", "rsync 1", "ssh 1", "systemd.unit 5", "tar 1",
+    const OTHERS: [&str; 13] = [
+        "bash 1",
+        "cron 8",
+        "diff 1",
+        "fallocate 1",
+        "jq 1",
+        "logrotate 8",
+        "mount 8",
+        "python3 1",
+        "restic 1",
+        "rsync 1",
+        "ssh 1",
+        "systemd.unit 5",
+        "tar 1",
     ];
     let pages = pages();
-    let own: BTreeSet<String> = pages.iter().map(|(name, _)| name.rsplit_once('.').unwrap()).map(|(name, section)| format!("{name} {section}")).collect();
+    let own: BTreeSet<String> =
+        pages.iter().map(|(name, _)| name.rsplit_once('.').unwrap()).map(|(name, section)| format!("{name} {section}")).collect();
     for (name, text) in &pages {
         let mut named = Vec::new();
         for line in text.lines() {
@@ -232,7 +257,11 @@ fn pages_are_sound_and_their_commands_can_be_copied_from_the_screen() {
             // Bold is a letter struck twice.
             let mut plain = String::new();
             for c in screen.chars() {
-                if c == '\u{8}' { let _ = plain.pop(); } else { plain.push(c) }
+                if c == '\u{8}' {
+                    let _ = plain.pop();
+                } else {
+                    plain.push(c)
+                }
             }
             let lines: BTreeSet<&str> = plain.lines().map(str::trim).collect();
             for block in blocks_of(&name, &text) {

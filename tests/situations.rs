@@ -35,7 +35,7 @@ impl Night {
         let mut reader = Reader::new(&self.world, &[]);
         let (root, tmp) = (self.world.root(), self.world.folder());
         reader.word("/srv/shop", root.to_str().unwrap()).word("/var/tmp", tmp.to_str().unwrap());
-        reader.word("--every 60s --for 1h", "--every 200ms --count 3").word("--every 2s", "--every 200ms");
+        reader.at_a_terminal().word("--every 60s --for 1h", "--every 200ms --count 3").word("--every 2s", "--every 200ms");
         reader.remark(&format!("eco-rollback(7), {}", self.name));
         reader
     }
@@ -177,8 +177,7 @@ fn one_module_goes_back_and_to_a_certain_version() {
 
 #[test]
 fn a_configuration_goes_back_and_one_parameter_alone() {
-    let night =
-        course("The configuration is wrong", &["config"], &["integration is false"], &["Look", "Go back"], "config", &["One parameter only"]);
+    let night = course("The configuration is wrong", &["config"], &["integration is false"], &["Look", "Go back"], "config", &["One parameter only"]);
     assert!(!night.world.read("config/limits.json").contains("\"orders\": 1}"));
 }
 

@@ -17,7 +17,7 @@ use super::{World, program};
 use eco::record::{Line, Record, to_json};
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What a block is, and so what becomes of it.
@@ -138,7 +138,7 @@ pub fn of_page(text: &str) -> Result<Vec<Block>, String> {
         let refuse = |why: &str| Err(format!("line {line}: {why}: {text}"));
         if let Some(told) = text.strip_prefix(".\\\" ") {
             // What a program writes into the page is fenced by remarks of its own.
-            if !told.starts_with("generated") && !told.starts_with("end of generated") && !next.told(told) {
+            if !told.starts_with("Generated ") && !next.told(told) {
                 return refuse("it is not known what this wants");
             }
         } else if text == ".Bd -literal" || text.starts_with(".Bd -literal -offset ") {
@@ -256,6 +256,8 @@ pub struct Reader<'w> {
     world: &'w World,
     path: String,
     words: Vec<(String, String)>,
+    /// Whether everything is typed at a terminal.
+    terminal: bool,
     /// What was typed, what was seen and how it ended.
     pub transcript: String,
 }
@@ -271,7 +273,13 @@ impl<'w> Reader<'w> {
     pub fn new(world: &'w World, folders: &[&str]) -> Reader<'w> {
         let own = program("eco-health").parent().unwrap().display().to_string();
         let path = folders.iter().copied().chain([own.as_str(), "/usr/bin", "/bin"]).collect::<Vec<_>>().join(":");
-        Reader { world, path, words: Vec::new(), transcript: String::new() }
+        Reader { world, path, words: Vec::new(), terminal: false, transcript: String::new() }
+    }
+
+    /// From here on all commands are typed at a terminal, by somebody who answers no question.
+    pub fn at_a_terminal(&mut self) -> &mut Reader<'w> {
+        self.terminal = true;
+        self
     }
 
     /// From here on this word of the text stands for what it is in this world.
@@ -314,7 +322,7 @@ impl<'w> Reader<'w> {
         match &block.kind {
             Kind::Shell => {
                 let commands: Vec<String> = commands(&block.text);
-                let typed = self.typed(&commands, false);
+                let typed = self.typed(&commands, self.terminal);
                 self.ended(&place, block, &typed);
             }
             Kind::Console => {
@@ -331,7 +339,7 @@ impl<'w> Reader<'w> {
                 self.ended(&place, block, &typed);
                 assert!(looks_like(&typed[0].seen, &block.text), "{place}: {command} prints\n{}\nand not\n{}", typed[0].seen, block.text);
             }
-            Kind::File(file) => fs::write(self.world.path(file), &block.text).unwrap(),
+            Kind::File(file) => fs::write(self.place().join(file), self.meant(&block.text)).unwrap(),
             Kind::Records => block.text.lines().for_each(|line| is_record(&place, line)),
             Kind::Accepted { by, section } => self.accepted(&place, by, section, &block.text),
         }
@@ -343,9 +351,26 @@ impl<'w> Reader<'w> {
     /// A command that nobody sees must work.
     #[track_caller]
     fn must(&self, place: &str, when: &str, command: &str) {
-        let run = self.world.run("/bin/bash").args(["-ec", &self.meant(command)]).env("PATH", &self.path).env("TERM", "xterm");
+        let command = self.meant(command);
+        let run = self.world.run("/bin/bash").args(["-ec", &self.in_its_place(&command)]).env("PATH", &self.path).env("TERM", "xterm");
         let ran = run.ran();
         assert!(ran.code == 0, "{place}, {when}: {command}\n{}{ran}", self.transcript);
+    }
+
+    /// Commands begin in the folder in which those before them ended.
+    fn in_its_place(&self, commands: &str) -> String {
+        let place = self.world.folder().join("place");
+        if !place.exists() {
+            fs::write(&place, format!("{}\n", self.world.root().display())).unwrap();
+        }
+        let place = place.display();
+        format!("cd \"$(cat '{place}')\"\ntrap 'pwd > {place}' EXIT\n{commands}")
+    }
+
+    /// The folder in which a reader is by now.
+    fn place(&self) -> PathBuf {
+        let place = fs::read_to_string(self.world.folder().join("place"));
+        place.map_or_else(|_| self.world.root(), |place| place.trim_end().into())
     }
 
     /// Types commands into one shell, at a terminal or not.
@@ -357,7 +382,7 @@ impl<'w> Reader<'w> {
             let _ = write!(script, "printf '{MARK}'\n{}codes=${{PIPESTATUS[*]}}; printf '{MARK}%s{MARK}' \"$codes\"\n", self.meant(command));
         }
         let file = self.world.folder().join("typed");
-        fs::write(&file, script).unwrap();
+        fs::write(&file, self.in_its_place(&script)).unwrap();
         let shell = format!("bash '{}'", file.display());
         let run = match terminal {
             // Colours would only be in the way of comparing.
