@@ -111,6 +111,8 @@ pub struct Stage<'a> {
     pub host: Option<String>,
     /// Shows the plan and asks; false ends the run before anything was changed.
     pub confirm: &'a mut dyn FnMut(&Plan) -> Result<bool>,
+    /// Is told what begins now, and of how many bytes that will be.
+    pub expect: &'a dyn Fn(&str, u64),
     /// Is told bytes read and written.
     pub progress: &'a (dyn Fn(u64) + Sync),
     /// Is told of owners that are not the same here as in the archive, if there are any.

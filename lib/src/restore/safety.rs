@@ -120,6 +120,7 @@ impl Run<'_, '_> {
             rehash: false,
             pin: false,
             quiet: None,
+            expect: None,
         };
         let taken = take(&store, taking, self.stage.progress, self.stage.stop)?;
         let mut snapshot = taken.stored.snapshot;
