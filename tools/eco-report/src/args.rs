@@ -14,6 +14,11 @@ pub struct Args {
     /// Write the report to FILE, all at once, and the stream to stdout as it was read
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Gather evidence for the root cause into the folder DIR: what differs, what was changed, lines of logs; secrets are masked
+    ///
+    /// The service is the one that `-c`, `--root` and `--store` name. DIR must not be there, be empty, or be evidence of an earlier run, which is replaced.
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Option<PathBuf>,
     #[command(flatten)]
     pub common: Common,
 }
