@@ -7,6 +7,7 @@ mod damage;
 mod decide_state;
 mod differential;
 mod documents;
+mod evidence;
 mod fidelity;
 mod foreign_archives;
 mod generated;

@@ -31,7 +31,7 @@ mod undo;
 pub use journal::{Memory, is_used, pending, refuse_while_pending};
 pub use recover::{abort, recover};
 pub use run::{Order, order_by_command, restore};
-pub use safety::in_use;
+pub use safety::{SetAside, in_use, set_aside};
 pub use stage::Staging;
 pub use target::extract_to;
 pub use undo::undo;
