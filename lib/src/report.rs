@@ -176,6 +176,47 @@ pub struct Report {
     pub prevention: Vec<String>,
     /// How far the stream can be trusted.
     pub quality: Quality,
+    /// What the charts show of the stream; none without an incident.
+    pub window: Option<Window>,
+    /// The instants that the charts mark.
+    pub marks: Vec<Mark>,
+}
+
+/// The stretch of time that a report draws: before the onset as long as the incident took, half an hour at least, and a
+/// quarter of an hour after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Window {
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+}
+
+/// What a mark on the time axis stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MarkKind {
+    /// The change that the policy suspects first.
+    Suspect,
+    /// The trouble began.
+    Onset,
+    /// A decision named it.
+    Detected,
+    /// The first rollback began.
+    Rollback,
+    /// The healthy period at the end began.
+    Restored,
+}
+
+/// One of the instants that every chart shows; in order of time, each kind at most once.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Mark {
+    /// What happened then.
+    pub kind: MarkKind,
+    /// When.
+    pub time: Timestamp,
+    /// Its name beside the line, as plain text.
+    pub label: String,
 }
 
 /// The parts of the duration.

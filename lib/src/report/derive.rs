@@ -6,10 +6,15 @@ use super::incident::Incident;
 use super::rollback::{rollback, undone};
 use super::timeline::{Axis, actions, timeline};
 use super::words::{clock, id6, span};
-use super::{Phases, Quality, Report, State, Story, Times, learn};
-use crate::record::{Record, Suspect};
+use super::{Mark, MarkKind, Moment, Phases, Quality, Report, State, Story, Times, Window, learn};
+use crate::record::{Change, Record, Suspect};
 use crate::time::{Timestamp, seconds_between};
+use jiff::SignedDuration;
 use std::collections::BTreeSet;
+
+/// The charts show at least this much before the onset, and so much after the end.
+const LEAD_S: i64 = 1800;
+const TRAIL_S: i64 = 900;
 
 pub(super) fn report(story: &Story) -> Report {
     let mut incidents = story.incidents();
@@ -44,7 +49,46 @@ pub(super) fn report(story: &Story) -> Report {
     report.quality = quality(story, Some(&axis), &incidents);
     report.alarms = alarms(&incident, story, &incidents);
     learn::learn(&mut report, story, &axis);
+    report.window = window(&axis, restored);
+    report.marks = marks(&report, &axis, story);
     report
+}
+
+/// What the charts show: as much before the onset as the incident took, so that one sees what was normal.
+fn window(axis: &Axis, restored: Option<Timestamp>) -> Option<Window> {
+    let end = axis.end.max(restored.unwrap_or(axis.end)).max(axis.zero);
+    let lead = seconds_between(axis.zero, restored.unwrap_or(end)).max(LEAD_S);
+    let from = axis.zero.checked_sub(SignedDuration::from_secs(lead)).ok()?;
+    Some(Window { from, to: end.checked_add(SignedDuration::from_secs(TRAIL_S)).ok()? })
+}
+
+/// The instants of the window that everybody looks for.
+fn marks(report: &Report, axis: &Axis, story: &Story) -> Vec<Mark> {
+    let times = &report.times;
+    let at = |moment: &Option<Moment>| moment.as_ref().map(|moment| moment.time);
+    let suspect = blamed(axis.incident).and_then(|suspect| {
+        let before = SignedDuration::from_secs(suspect.before_onset_s as i64);
+        let time = match changed(suspect, story) {
+            Some((time, _)) => time,
+            None => axis.incident.onset()?.checked_sub(before).ok()?,
+        };
+        Some((MarkKind::Suspect, Some(time), format!("suspect: {}", free(&suspect.target))))
+    });
+    let named = [
+        (MarkKind::Onset, at(&times.began), "onset"),
+        (MarkKind::Detected, at(&times.detected), "detected"),
+        (MarkKind::Rollback, at(&times.initiated), "rollback"),
+        (MarkKind::Restored, at(&times.restored), "restored"),
+    ];
+    let named = named.into_iter().map(|(kind, time, label)| (kind, time, label.to_owned()));
+    let mut marks: Vec<Mark> = suspect.into_iter().chain(named).filter_map(|(kind, time, label)| Some(Mark { kind, time: time?, label })).collect();
+    marks.sort_by_key(|mark| mark.time);
+    marks
+}
+
+/// The change that the newest decision with a suspect blames first.
+fn blamed<'a>(incident: &Incident<'a>) -> Option<&'a Suspect> {
+    incident.decisions.iter().rev().find_map(|(_, decision)| decision.suspects.first())
 }
 
 /// The ecosystem's name where the stream is about one only.
@@ -168,12 +212,17 @@ fn why(report: &mut Report, axis: &Axis, story: &Story) {
     report.confirmed = confirmed(incident);
 }
 
+/// The record of a suspect, and when it was.
+fn changed<'a>(suspect: &Suspect, story: &'a Story) -> Option<(Timestamp, &'a Change)> {
+    story.events.iter().rev().find_map(|event| match &event.record {
+        Record::Change(change) if change.id.is_some() && change.id == suspect.change => Some((event.stamp.time, change)),
+        _ => None,
+    })
+}
+
 /// A suspect, with what its change record says.
 fn suspected(suspect: &Suspect, story: &Story) -> String {
-    let change = story.events.iter().rev().find_map(|event| match &event.record {
-        Record::Change(change) if change.id.is_some() && change.id == suspect.change => Some(change),
-        _ => None,
-    });
+    let change = changed(suspect, story).map(|(_, change)| change);
     let id = suspect.change.as_deref().map_or_else(String::new, |id| format!(" (change {id})"));
     let from_to = change.and_then(|change| Some(format!(", from {} to {}", change.from.as_deref()?, change.to.as_deref()?))).unwrap_or_default();
     free(&format!("{}{id}{from_to}, {}", suspect.target, before(suspect.before_onset_s as i64, "the onset")))
