@@ -1,7 +1,7 @@
 //! What the health records of an incident say: how bad it was, when it was over, where its state changed.
 
 use super::words::{clock, list, percent, span};
-use super::{Impact, incident::Incident};
+use super::{Impact, Measured, incident::Incident};
 use crate::record::{Health, Reading, Reason};
 use crate::time::{Timestamp, seconds_between};
 use serde_json::Value;
@@ -60,7 +60,7 @@ fn modules(health: &Health, state: &str) -> Option<f64> {
 }
 
 /// The value of a metric as the policy means it; truth is 1. While the service is down nothing else is known.
-fn metric(health: &Health, name: &str, normal: Option<&Normal>) -> Option<f64> {
+pub(super) fn metric(health: &Health, name: &str, normal: Option<&Normal>) -> Option<f64> {
     let up = health.up.known().copied();
     let truth = |reading: &Reading<bool>| reading.known().map(|yes| f64::from(u8::from(*yes)));
     if name == "up" {
@@ -152,6 +152,26 @@ pub(super) fn normal(samples: &[Sample], onset: Timestamp) -> Option<Normal> {
     Some(Normal { ms: median, how: format!("{median:.0} ms, the median of {} samples before the onset", times.len()) })
 }
 
+impl Normal {
+    pub(super) fn ms(&self) -> f64 {
+        self.ms
+    }
+}
+
+/// How bad it was between `from` and `to`, as numbers.
+pub(super) fn measured(samples: &[Sample], from: Timestamp, to: Timestamp) -> Measured {
+    let inside = || samples.iter().filter(|sample| sample.time >= from && sample.time < to).map(|sample| sample.health);
+    let answering = || inside().filter(|health| health.up.known() != Some(&false));
+    let failed: Vec<f64> = answering().filter_map(|health| Some(errors(health)? * usable(&health.requests)?)).collect();
+    Measured {
+        failed_requests: (!failed.is_empty()).then(|| failed.iter().sum::<f64>().round()),
+        peak_error_rate: answering().filter_map(errors).reduce(f64::max),
+        worst_response_ms: inside().filter_map(|health| usable(&health.response_ms)).reduce(f64::max),
+        down_s: down_seconds(samples, from, to).and_then(|(seen, seconds)| (seen == 0 || seconds > 0).then_some(seconds)),
+        ..Measured::default()
+    }
+}
+
 /// How bad it was between `from` and `to`.
 pub(super) fn impact(samples: &[Sample], from: Timestamp, to: Timestamp, normal: Option<&Normal>) -> Impact {
     let inside: Vec<&Sample> = samples.iter().filter(|sample| sample.time >= from && sample.time < to).collect();
@@ -198,8 +218,17 @@ pub(super) fn impact(samples: &[Sample], from: Timestamp, to: Timestamp, normal:
     }
 }
 
-/// How long the service did not answer: from a sample that says so to the next that knows, silences left out.
 fn down(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<String> {
+    Some(match down_seconds(samples, from, to)? {
+        (0, _) => "none seen".to_owned(),
+        (_, 0) => "seen down, for how long is not known".to_owned(),
+        (_, seconds) => span(seconds),
+    })
+}
+
+/// In how many samples the service did not answer, and for how long: from a sample that says so to the next that knows, silences left
+/// out.
+fn down_seconds(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<(usize, i64)> {
     let known: Vec<(Timestamp, bool)> =
         samples.iter().filter(|sample| sample.time >= from).filter_map(|sample| sample.health.up.known().map(|up| (sample.time, *up))).collect();
     if !known.iter().any(|(time, _)| *time < to) {
@@ -208,11 +237,7 @@ fn down(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<String> {
     let pairs = known.iter().zip(known.iter().skip(1)).filter(|((time, up), _)| !up && *time < to);
     let seconds: i64 = pairs.map(|((time, _), (next, _))| seconds_between(*time, *next)).filter(|seconds| *seconds <= STALE_S).sum();
     let seen = known.iter().filter(|(time, up)| !up && *time < to).count();
-    Some(match (seen, seconds) {
-        (0, _) => "none seen".to_owned(),
-        (_, 0) => "seen down, for how long is not known".to_owned(),
-        _ => span(seconds),
-    })
+    Some((seen, seconds))
 }
 
 /// The first sample of the unbroken healthy period that ends at `to`: after `from`, up, and inside every limit. A sample that

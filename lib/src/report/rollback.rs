@@ -140,6 +140,24 @@ pub(super) fn window(incident: &Incident, run: &Run, used: Option<Taken>) -> Opt
     }
 }
 
+/// How many seconds of data are not in the tree any more, as far as the stream says; 0 where nothing was rolled back.
+pub(super) fn lost(incident: &Incident, taken: &BTreeMap<&str, Taken>) -> Option<i64> {
+    let mut most = 0;
+    for run in &incident.runs {
+        let phase = run.ended.map(|(_, end)| end.phase.as_str());
+        let nothing_changed = phase == Some("reverted") || (phase == Some("failed") && matches!(run.said.exit, Some(2 | 4 | 6 | 7)));
+        if nothing_changed || undone(incident, run).is_some() || !touches_data(run) {
+            continue;
+        }
+        // How it ended is what one would have to know.
+        run.completed()?;
+        let used = run.said.snapshot.as_deref().and_then(|id| taken.get(id).copied());
+        let (from, to) = window(incident, run, used)?;
+        most = most.max(seconds_between(from, to));
+    }
+    Some(most)
+}
+
 fn data_loss(incident: &Incident, run: &Run, used: Option<Taken>, undone: Option<Timestamp>) -> Option<String> {
     let window = window(incident, run, used);
     let exact = window.map(|(from, to)| format!("{} to {} ({})", clock(from), clock(to), span(seconds_between(from, to))));
