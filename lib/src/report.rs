@@ -28,7 +28,8 @@ pub use keep::{KeptText, Old};
 pub use list::{Choice, Summary, table};
 pub use markdown::Picture;
 pub use notice::notice;
-pub use save::{Destination, destination};
+pub use save::{Album, Destination, album, destination};
+pub use text::contacts;
 
 use crate::config::Contact;
 use crate::record::{Record, Restore, Stamp};
@@ -120,6 +121,12 @@ impl Story {
     fn end(&self) -> Option<Timestamp> {
         self.newest.values().max().copied()
     }
+}
+
+/// A report, or a list, as JSON that ends in a newline.
+pub fn json(value: &impl Serialize) -> String {
+    // Reports and lists are structs of strings, numbers, lists and string-keyed maps: serde_json cannot refuse one.
+    serde_json::to_string_pretty(value).expect("a report serializes") + "\n"
 }
 
 /// How an incident stands at the end of the stream.

@@ -101,7 +101,7 @@ fn measured(case: &Case, report: &Report, taken: &BTreeMap<&str, Taken>) -> Meas
         detect_s: between(began, detected),
         act_s: between(detected, initiated),
         restore_s: between(initiated, restored),
-        normal_response_ms: case.normal.as_ref().map(Normal::ms),
+        normal_response_ms: case.normal.as_ref().map(|normal| normal.ms),
         data_loss_s: lost(&case.incident, taken),
         ..health::measured(&case.samples, case.zero, case.restored.unwrap_or(case.end))
     }
@@ -251,6 +251,7 @@ fn why(report: &mut Report, axis: &Axis, story: &Story) {
             report.detection.push(format!("{}{held}{samples}{since}", action::reason(reason)));
         }
     }
+    report.detection.extend(detected(axis));
     if incident.decisions.is_empty() {
         let who = if incident.runs.iter().any(|run| run.by_operator()) { "An operator asked for the rollback" } else { "A rollback was run" };
         report.detection.push(format!("{who}; how the trouble was noticed is not in the stream"));
@@ -263,6 +264,36 @@ fn why(report: &mut Report, axis: &Axis, story: &Story) {
     }
     report.suspects = named.iter().map(|suspect| suspected(suspect, story)).collect();
     report.confirmed = confirmed(incident);
+}
+
+/// Where the time to detect went, and whether the same limits had been crossed before.
+fn detected(axis: &Axis) -> Vec<String> {
+    let mut lines = Vec::new();
+    let incident = axis.incident;
+    let first = incident.decisions.first();
+    if let Some((detected, decision)) = first
+        && let Some(onset) = incident.onset()
+    {
+        let took = seconds_between(onset, *detected);
+        let proof = decision.reasons.iter().filter_map(|reason| reason.held_s).fold(0.0, f64::max) as i64;
+        // A proof that had begun before the onset that was found in the end is no part of this.
+        let (proof, rest) = (proof.min(took), took - proof.min(took));
+        if took > 0 && proof > 0 {
+            let rest =
+                if rest > 0 { format!(", {} for the rest: waiting for samples, and for rules that take longer", span(rest)) } else { String::new() };
+            lines.push(format!("of the {} to detect, {} went into proof that it was no blip{rest}", span(took), span(proof)));
+        } else if took > 0 {
+            lines.push(format!("{} lay between the onset and the first decision, none of it for proof", span(took)));
+        }
+        lines.extend(health::distance(axis.samples, onset, *detected).map(|seconds| {
+            format!("a sample came every {}; more often means sooner, as long as the rules ask for a number of samples", span(seconds))
+        }));
+    }
+    lines.extend(health::flickers(axis.samples, axis.limits, axis.normal, axis.zero).into_iter().map(|(rule, times, last)| {
+        let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+        format!("{} had been crossed {often} in the day before, too shortly to count, the last time at {}", free(&rule), clock(last))
+    }));
+    lines
 }
 
 /// The record of a suspect, and when it was.

@@ -29,18 +29,18 @@ pub(super) struct Sample<'a> {
 pub(super) struct Limit {
     pub(super) rule: String,
     pub(super) metric: String,
-    comparison: String,
-    bound: f64,
+    pub(super) comparison: String,
+    pub(super) bound: f64,
 }
 
 /// What response time is normal, and how that is known.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Normal {
-    ms: f64,
-    how: String,
+    pub(super) ms: f64,
+    pub(super) how: String,
 }
 
-fn usable(reading: &Reading<f64>) -> Option<f64> {
+pub(super) fn usable(reading: &Reading<f64>) -> Option<f64> {
     reading.known().copied().filter(|value| *value >= 0.0)
 }
 
@@ -150,12 +150,6 @@ pub(super) fn normal(samples: &[Sample], onset: Timestamp) -> Option<Normal> {
     times.sort_by(f64::total_cmp);
     let median = *times.get(times.len() / 2).filter(|ms| times.len() >= NORMAL_SAMPLES && **ms > 0.0)?;
     Some(Normal { ms: median, how: format!("{median:.0} ms, the median of {} samples before the onset", times.len()) })
-}
-
-impl Normal {
-    pub(super) fn ms(&self) -> f64 {
-        self.ms
-    }
 }
 
 /// How bad it was between `from` and `to`, as numbers.
@@ -319,6 +313,41 @@ fn state(health: &Health, limits: &[Limit], normal: Option<&Normal>) -> Vec<Part
         parts.push(Part { what: format!("{rule} {comparison} {bound}"), now: broken.to_string(), is_fine: !broken, text });
     }
     parts
+}
+
+/// The usual distance between two samples there, in seconds; `None` where fewer than three say so.
+pub(super) fn distance(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<i64> {
+    let times: Vec<Timestamp> = samples.iter().map(|sample| sample.time).filter(|time| (from..=to).contains(time)).collect();
+    let mut distances: Vec<i64> = times.iter().zip(times.iter().skip(1)).map(|(one, next)| seconds_between(*one, *next)).collect();
+    distances.sort_unstable();
+    distances.get(distances.len() / 2).filter(|seconds| distances.len() >= 2 && **seconds > 0).copied()
+}
+
+/// Rules of the incident whose limits had been crossed in the day before, and were not any more when the trouble began: how often, and
+/// when last.
+pub(super) fn flickers(samples: &[Sample], limits: &[Limit], normal: Option<&Normal>, onset: Timestamp) -> Vec<(String, u64, Timestamp)> {
+    let before = || samples.iter().filter(|sample| sample.time < onset && seconds_between(sample.time, onset) <= NORMAL_WINDOW_S);
+    let mut found = Vec::new();
+    for limit in limits {
+        let (mut crossed, mut times, mut last) = (false, 0, None);
+        for sample in before() {
+            let Some(value) = metric(sample.health, &limit.metric, normal) else { continue };
+            let now = limit.compare(value, limit.bound);
+            if now && !crossed {
+                times += 1;
+            }
+            if now {
+                last = Some(sample.time);
+            }
+            crossed = now;
+        }
+        // What is still crossed when the trouble begins belongs to it.
+        let times = if crossed { times - 1 } else { times };
+        found.extend(last.filter(|_| times > 0).map(|last| (limit.rule.clone(), times, last)));
+    }
+    found.sort();
+    found.dedup_by(|one, other| one.0 == other.0);
+    found
 }
 
 /// Silences of the monitoring between `from` and `to`.

@@ -23,12 +23,6 @@ impl Report {
         // The template ships with the program and prints fields of `Report` only: every test that prints a report proves this.
         render(self, pictures).expect("the built-in template prints every report")
     }
-
-    /// The report as JSON, ending in a newline.
-    pub fn json(&self) -> String {
-        // A struct of strings, numbers, lists and string-keyed maps: serde_json cannot refuse it.
-        serde_json::to_string_pretty(self).expect("a report serializes") + "\n"
-    }
 }
 
 /// A chart in a file beside the report.

@@ -2,6 +2,7 @@
 
 use super::words::visible;
 use super::{Entry, Report, State};
+use crate::config::Contact;
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
@@ -9,6 +10,13 @@ const WIDTH: usize = 76;
 /// Where values begin.
 const VALUES: usize = 22;
 const NOT_RECORDED: &str = "not recorded";
+
+/// Who to turn to, one on a line.
+pub fn contacts(contacts: &[Contact]) -> String {
+    let mut page = Page(String::new());
+    contacts.iter().for_each(|contact| page.field(&contact.role, Some(&contact.text)));
+    page.0
+}
 
 impl Report {
     /// The report as plain text, in lines of at most 76 columns where no single word is longer, ending in a newline.
