@@ -6,8 +6,10 @@
 //! `<script>` or hold a newline, and is still a name in a table.
 
 mod action;
+mod chart;
 mod derive;
 mod health;
+mod html;
 mod incident;
 mod learn;
 mod markdown;
@@ -17,6 +19,7 @@ mod save;
 mod timeline;
 pub(crate) mod words;
 
+pub use chart::Chart;
 pub use notice::notice;
 pub use save::{Destination, destination};
 
@@ -81,6 +84,11 @@ impl Story {
     /// The report about the last incident in the stream.
     pub fn report(&self) -> Report {
         derive::report(self)
+    }
+
+    /// The charts of a report about this story: those that there is data for.
+    pub fn charts(&self, report: &Report) -> Vec<Chart> {
+        chart::charts(self, report)
     }
 
     /// The newest time on any record.

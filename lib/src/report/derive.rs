@@ -98,7 +98,7 @@ fn only_home(story: &Story) -> Option<String> {
 }
 
 /// Health of this service in order of time. Samples of a canary are about a few requests of a new version, not about the service.
-fn samples<'a>(story: &'a Story, home: Option<&str>) -> Vec<Sample<'a>> {
+pub(super) fn samples<'a>(story: &'a Story, home: Option<&str>) -> Vec<Sample<'a>> {
     let mut samples: Vec<Sample> = story
         .events
         .iter()

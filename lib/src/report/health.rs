@@ -29,18 +29,18 @@ pub(super) struct Sample<'a> {
 pub(super) struct Limit {
     pub(super) rule: String,
     pub(super) metric: String,
-    comparison: String,
-    bound: f64,
+    pub(super) comparison: String,
+    pub(super) bound: f64,
 }
 
 /// What response time is normal, and how that is known.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Normal {
-    ms: f64,
-    how: String,
+    pub(super) ms: f64,
+    pub(super) how: String,
 }
 
-fn usable(reading: &Reading<f64>) -> Option<f64> {
+pub(super) fn usable(reading: &Reading<f64>) -> Option<f64> {
     reading.known().copied().filter(|value| *value >= 0.0)
 }
 
@@ -60,7 +60,7 @@ fn modules(health: &Health, state: &str) -> Option<f64> {
 }
 
 /// The value of a metric as the policy means it; truth is 1. While the service is down nothing else is known.
-fn metric(health: &Health, name: &str, normal: Option<&Normal>) -> Option<f64> {
+pub(super) fn metric(health: &Health, name: &str, normal: Option<&Normal>) -> Option<f64> {
     let up = health.up.known().copied();
     let truth = |reading: &Reading<bool>| reading.known().map(|yes| f64::from(u8::from(*yes)));
     if name == "up" {

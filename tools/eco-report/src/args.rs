@@ -23,6 +23,8 @@ pub struct Args {
 pub enum Format {
     /// Markdown
     Md,
+    /// One HTML file with charts, complete in itself
+    Html,
 }
 
 impl Words for Args {

@@ -39,6 +39,7 @@ fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
     let report = story.report();
     let text = match args.format {
         Format::Md => report.markdown(),
+        Format::Html => report.html(&story.charts(&report)),
     };
     match file {
         Some(file) => file.write(&text)?,
