@@ -7,9 +7,11 @@
 //! `<script>` or hold a newline, and is still a name in a table.
 
 mod action;
+mod chart;
 mod derive;
 mod follow;
 mod health;
+mod html;
 mod incident;
 mod keep;
 mod learn;
@@ -24,6 +26,7 @@ mod text;
 mod timeline;
 pub(crate) mod words;
 
+pub use chart::Chart;
 pub use keep::{KeptText, Old};
 pub use list::{Choice, Summary, table};
 pub use markdown::Picture;
@@ -115,6 +118,11 @@ impl Story {
     /// The report about one incident in the stream.
     pub fn report_on(&self, choice: Choice) -> Report {
         derive::report(self, choice)
+    }
+
+    /// The charts of a report about this story: those that there is data for.
+    pub fn charts(&self, report: &Report) -> Vec<Chart> {
+        chart::charts(self, report)
     }
 
     /// The newest time on any record.

@@ -37,6 +37,8 @@ pub struct Args {
 pub enum Format {
     /// Markdown
     Md,
+    /// One HTML file with charts, complete in itself
+    Html,
     /// Plain text, for a mail or a terminal
     Text,
     /// JSON
