@@ -1,10 +1,11 @@
 //! eco-report: the stream so far -> the incident report, with every field from a record or *not recorded*.
 mod args;
 mod evidence;
+mod write;
 
-use args::{Args, Format};
+use args::Args;
 use eco::error::Exit;
-use eco::report::{self, State, Story};
+use eco::report::{self, Story};
 use eco::tool::{self, Tool};
 use std::process::ExitCode;
 
@@ -13,8 +14,13 @@ fn main() -> ExitCode {
 }
 
 fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
+    args.check()?;
     let file = args.output.as_deref().map(report::destination).transpose()?;
     let evidence = args.evidence.as_deref().map(|dir| evidence::prepare(tool, dir)).transpose()?;
+    let album = args.assets.as_deref().map(|folder| report::album(folder, args.output.as_deref())).transpose()?;
+    // An old report that cannot be read is told now and not after hours. It is read again when they are over.
+    write::old(&args, tool)?;
+    let people = write::people(&args, tool)?;
     tool.open_input("give it a recorded stream, as in: eco-report < incident.ndjson > incident.md")?;
     match &file {
         // The report takes the place of the stream.
@@ -38,11 +44,7 @@ fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
         }
     }
     story.bad_lines(tool.bad_lines());
-    let mut report = story.report();
-    let gathered = evidence.map_or(Ok(Exit::Done), |place| place.gather(tool, &story, &mut report));
-    let text = match args.format {
-        Format::Md => report.markdown(),
-    };
+    let (text, exit) = if args.list { write::list(&args, &story) } else { write::report(&args, tool, &story, people, album, evidence)? };
     match file {
         Some(file) => file.write(&text)?,
         None => tool.print(&text)?,
@@ -50,10 +52,9 @@ fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
     if let Some(error) = failure {
         return Err(error.into());
     }
-    let exit = gathered?;
-    if report.state == State::None {
+    let exit = exit?;
+    if exit == Exit::No {
         tool.say("the stream holds no incident");
-        return Ok(Exit::No);
     }
     Ok(exit)
 }
