@@ -151,7 +151,8 @@ fn restore(body: &Restore) -> String {
         other => other,
     };
     let why = body.error.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-    free(&format!("{what} {phase}{by}{why}"))
+    let exit = body.exit.filter(|exit| *exit != 0).map_or_else(String::new, |exit| format!(" (exit status {exit})"));
+    free(&format!("{what} {phase}{by}{why}{exit}"))
 }
 
 fn control(body: &Control) -> String {

@@ -3,55 +3,108 @@
 use super::action::{self, before, free};
 use super::health::{self, Limit, Normal, Sample, limits, normal};
 use super::incident::Incident;
-use super::rollback::{rollback, undone};
+use super::rollback::{Taken, lost, rollback, snapshots, undone};
 use super::timeline::{Axis, actions, timeline};
 use super::words::{clock, id6, span};
-use super::{Mark, MarkKind, Moment, Phases, Quality, Report, State, Story, Times, Window, learn};
+use super::{Choice, Mark, MarkKind, Measured, Moment, Phases, Quality, Report, State, Story, Times, Window, follow, learn, spark};
 use crate::record::{Change, Record, Suspect};
 use crate::time::{Timestamp, seconds_between};
 use jiff::SignedDuration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The charts show at least this much before the onset, and so much after the end.
 const LEAD_S: i64 = 1800;
 const TRAIL_S: i64 = 900;
 
-pub(super) fn report(story: &Story) -> Report {
+/// One incident and what the samples around it say: what lists, reports and charts begin with.
+pub(super) struct Case<'a> {
+    pub(super) incident: Incident<'a>,
+    pub(super) samples: Vec<Sample<'a>>,
+    pub(super) limits: Vec<Limit>,
+    pub(super) normal: Option<Normal>,
+    /// What offsets count from.
+    pub(super) zero: Timestamp,
+    pub(super) restored: Option<Timestamp>,
+    pub(super) end: Timestamp,
+    /// The end of the stream.
+    pub(super) last: Timestamp,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(story: &'a Story, incident: Incident<'a>) -> Case<'a> {
+        let reach = incident.reach();
+        let mut samples = samples(story, incident.home);
+        samples.retain(|sample| reach.iter().any(|(from, to)| (*from..=*to).contains(&sample.time.as_second())));
+        let limits = limits(&incident);
+        let last = story.end().unwrap_or_default();
+        let zero = incident.onset().unwrap_or(incident.first());
+        let normal = normal(&samples, zero);
+        let restored = restored(&incident, &samples, &limits, normal.as_ref(), last);
+        let end = incident.resolved().or(incident.decisions.is_empty().then(|| last_of(&incident))).unwrap_or(last);
+        Case { incident, samples, limits, normal, zero, restored, end, last }
+    }
+
+    /// From the onset to the first healthy sample, or so far.
+    pub(super) fn seconds(&self) -> Option<i64> {
+        let to = if self.incident.state() == State::Ongoing { Some(self.last) } else { self.restored };
+        self.incident.onset().zip(to).map(|(from, to)| seconds_between(from, to))
+    }
+}
+
+pub(super) fn report(story: &Story, choice: Choice) -> Report {
     let mut incidents = story.incidents();
-    let Some(incident) = incidents.pop() else {
+    let Some(at) = choice.within(incidents.len()) else {
         let alarms = holes(story);
         return Report { ecosystem: only_home(story), alarms, quality: quality(story, None, &[]), ..Report::default() };
     };
-    let samples = samples(story, incident.home);
-    let limits = limits(&incident);
-    let last = story.end().unwrap_or_default();
-    let zero = incident.onset().unwrap_or(incident.first());
-    let normal = normal(&samples, zero);
-    let restored = restored(&incident, &samples, &limits, normal.as_ref(), last);
-    let end = incident.resolved().or(incident.decisions.is_empty().then(|| last_of(&incident))).unwrap_or(last);
-    let axis = Axis { incident: &incident, samples: &samples, limits: &limits, normal: normal.as_ref(), zero, end };
+    let case = Case::new(story, incidents.remove(at));
+    let Case { incident, samples, limits, normal, zero, restored, end, last } = &case;
+    let (zero, restored, end, last) = (*zero, *restored, *end, *last);
+    let axis = Axis { incident, samples, limits, normal: normal.as_ref(), zero, end };
+    let taken = snapshots(story, incident.home);
     let mut report = Report {
         state: incident.state(),
         ecosystem: incident.home.map(str::to_owned),
+        id: Some(incident.id()),
         incident: incident.name().map(str::to_owned),
         date: Some(zero.strftime("%Y-%m-%d").to_string()),
         severity: incident.severity().map(|severity| action::severity(severity).to_owned()),
-        offsets_from: Some(offsets_from(&incident).to_owned()),
-        impact: health::impact(&samples, zero, restored.unwrap_or(end), normal.as_ref()),
+        offsets_from: Some(offsets_from(incident).to_owned()),
+        impact: health::impact(samples, zero, restored.unwrap_or(end), normal.as_ref()),
         timeline: timeline(story, &axis),
         actions: actions(story, &axis),
-        rollbacks: incident.runs.iter().map(|run| rollback(story, &incident, run)).collect(),
-        not_undone: not_undone(&incident),
+        rollbacks: incident.runs.iter().map(|run| rollback(story, incident, run)).collect(),
+        not_undone: not_undone(incident),
         ..Report::default()
     };
     times(&mut report, &axis, restored, last);
     why(&mut report, &axis, story);
     report.quality = quality(story, Some(&axis), &incidents);
-    report.alarms = alarms(&incident, story, &incidents);
+    report.alarms = alarms(incident, story, &incidents);
     learn::learn(&mut report, story, &axis);
+    report.follow_ups = follow::follow_ups(story, &axis, restored);
     report.window = window(&axis, restored);
     report.marks = marks(&report, &axis, story);
+    report.sparks = report.window.and_then(|window| spark::sparks(samples, window, &report.marks));
+    report.measured = measured(&case, &report, &taken);
     report
+}
+
+/// The numbers behind the sentences.
+fn measured(case: &Case, report: &Report, taken: &BTreeMap<&str, Taken>) -> Measured {
+    let at = |moment: &Option<Moment>| moment.as_ref().map(|moment| moment.time);
+    let (began, detected) = (at(&report.times.began), at(&report.times.detected));
+    let (initiated, restored) = (at(&report.times.initiated), at(&report.times.restored));
+    let between = |from: Option<Timestamp>, to: Option<Timestamp>| from.zip(to).map(|(from, to)| seconds_between(from, to));
+    Measured {
+        duration_s: case.seconds(),
+        detect_s: between(began, detected),
+        act_s: between(detected, initiated),
+        restore_s: between(initiated, restored),
+        normal_response_ms: case.normal.as_ref().map(|normal| normal.ms),
+        data_loss_s: lost(&case.incident, taken),
+        ..health::measured(&case.samples, case.zero, case.restored.unwrap_or(case.end))
+    }
 }
 
 /// What the charts show: as much before the onset as the incident took, so that one sees what was normal.
@@ -198,6 +251,7 @@ fn why(report: &mut Report, axis: &Axis, story: &Story) {
             report.detection.push(format!("{}{held}{samples}{since}", action::reason(reason)));
         }
     }
+    report.detection.extend(detected(axis));
     if incident.decisions.is_empty() {
         let who = if incident.runs.iter().any(|run| run.by_operator()) { "An operator asked for the rollback" } else { "A rollback was run" };
         report.detection.push(format!("{who}; how the trouble was noticed is not in the stream"));
@@ -210,6 +264,36 @@ fn why(report: &mut Report, axis: &Axis, story: &Story) {
     }
     report.suspects = named.iter().map(|suspect| suspected(suspect, story)).collect();
     report.confirmed = confirmed(incident);
+}
+
+/// Where the time to detect went, and whether the same limits had been crossed before.
+fn detected(axis: &Axis) -> Vec<String> {
+    let mut lines = Vec::new();
+    let incident = axis.incident;
+    let first = incident.decisions.first();
+    if let Some((detected, decision)) = first
+        && let Some(onset) = incident.onset()
+    {
+        let took = seconds_between(onset, *detected);
+        let proof = decision.reasons.iter().filter_map(|reason| reason.held_s).fold(0.0, f64::max) as i64;
+        // A proof that had begun before the onset that was found in the end is no part of this.
+        let (proof, rest) = (proof.min(took), took - proof.min(took));
+        if took > 0 && proof > 0 {
+            let rest =
+                if rest > 0 { format!(", {} for the rest: waiting for samples, and for rules that take longer", span(rest)) } else { String::new() };
+            lines.push(format!("of the {} to detect, {} went into proof that it was no blip{rest}", span(took), span(proof)));
+        } else if took > 0 {
+            lines.push(format!("{} lay between the onset and the first decision, none of it for proof", span(took)));
+        }
+        lines.extend(health::distance(axis.samples, onset, *detected).map(|seconds| {
+            format!("a sample came every {}; more often means sooner, as long as the rules ask for a number of samples", span(seconds))
+        }));
+    }
+    lines.extend(health::flickers(axis.samples, axis.limits, axis.normal, axis.zero).into_iter().map(|(rule, times, last)| {
+        let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+        format!("{} had been crossed {often} in the day before, too shortly to count, the last time at {}", free(&rule), clock(last))
+    }));
+    lines
 }
 
 /// The record of a suspect, and when it was.
@@ -307,15 +391,13 @@ fn holes(story: &Story) -> Vec<String> {
 }
 
 fn quality(story: &Story, axis: Option<&Axis>, others: &[Incident]) -> Quality {
-    let times = story.events.iter().map(|event| event.stamp.time);
-    let covers = times.min().zip(story.end()).map(|(first, last)| format!("{} to {}", clock(first), clock(last)));
-    let unusable = |event: &super::Event| if let Record::Health(health) = &event.record { health::unusable(health) } else { 0 };
+    let covers = story.oldest.zip(story.end()).map(|(first, last)| format!("{} to {}", clock(first), clock(last)));
     Quality {
         covers,
         counts: story.counts.iter().filter(|(kind, _)| !kind.is_empty()).map(|(kind, count)| (free(kind), *count)).collect(),
         bad_lines: story.bad_lines,
         late: story.late,
-        unusable: story.events.iter().map(unusable).sum(),
+        unusable: story.unusable,
         gaps: axis.map(|axis| health::gaps(axis.samples, axis.zero, axis.end)).unwrap_or_default(),
         others: others.iter().map(other).collect(),
     }

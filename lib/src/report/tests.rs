@@ -128,7 +128,17 @@ fn a_fully_recorded_incident_fills_every_field_of_the_template() {
     let sections: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     assert_eq!(
         sections,
-        ["Summary", "Timeline", "Root Cause", "Rollback Details", "Actions Taken", "Lessons Learned", "Prevention Measures", "Data quality"]
+        [
+            "Summary",
+            "Timeline",
+            "Root Cause",
+            "Rollback Details",
+            "Actions Taken",
+            "Lessons Learned",
+            "Prevention Measures",
+            "Follow-ups",
+            "Data quality"
+        ]
     );
     assert!(!text.contains("\n\n\n"), "two empty lines in a row:\n{text}");
 }
