@@ -32,9 +32,8 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub(super) fn new(story: &'a Story, incident: Incident<'a>) -> Case<'a> {
-        let reach = incident.reach();
         let mut samples = samples(story, incident.home);
-        samples.retain(|sample| reach.iter().any(|(from, to)| (*from..=*to).contains(&sample.time.as_second())));
+        incident.keep_near(&mut samples);
         let limits = limits(&incident);
         let last = story.end().unwrap_or_default();
         let zero = incident.onset().unwrap_or(incident.first());

@@ -73,9 +73,12 @@ fn render(page: &Page) -> Result<String, Error> {
         };
         out.write_str(&text).map_err(Error::from)
     });
-    environment.add_filter("code", |text: Value| {
-        if text.is_none() { text } else { Value::from_safe_string(format!("<code>{}</code>", Text(&text.to_string()))) }
-    });
+    environment.add_filter(
+        "code",
+        |text: Value| {
+            if text.is_none() { text } else { Value::from_safe_string(format!("<code>{}</code>", Text(&text.to_string()))) }
+        },
+    );
     environment.add_filter("when", |moment: Value| -> Result<Value, Error> {
         if moment.is_none() {
             return Ok(moment);

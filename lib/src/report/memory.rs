@@ -1,6 +1,7 @@
 //! What a story remembers. A year of samples is half a million records, and a report is about an hour of them: what no incident can
 //! come to need is let go while the stream is read. What a report looks at does not depend on when that was.
 
+use super::health::Sample;
 use super::incident::Incident;
 use super::{Event, Story};
 use crate::record::{Action, Record, Severity};
@@ -20,8 +21,13 @@ fn reach(first: Timestamp, last: Timestamp) -> (i64, i64) {
 }
 
 impl Incident<'_> {
-    /// What of the stream its report looks at for samples, as seconds: from and to, both included.
-    pub(super) fn reach(&self) -> Vec<(i64, i64)> {
+    /// Leaves the samples that its report looks at.
+    pub(super) fn keep_near(&self, samples: &mut Vec<Sample>) {
+        let reach = self.reach();
+        samples.retain(|sample| reach.iter().any(|(from, to)| (*from..=*to).contains(&sample.time.as_second())));
+    }
+
+    fn reach(&self) -> Vec<(i64, i64)> {
         let runs = self.runs.iter().flat_map(|run| run.started.into_iter().chain(run.ended.map(|(time, _)| time)));
         let mut spans: Vec<(i64, i64)> = runs.map(|time| reach(time, time)).collect();
         let times = || self.decisions.iter().map(|(time, _)| *time);

@@ -58,9 +58,11 @@ pub fn report(args: &Args, tool: &Tool, story: &Story, people: Option<People>, a
         Format::Html => report.html(&story.charts(&report)),
         Format::Text => report.text(),
         Format::Json => report::json(&report),
+        Format::Html => report.html(&story.charts(&report)),
         Format::Md => {
-            let _ = album;
-            report.markdown()
+            let charts = album.iter().flat_map(|album| story.charts(&report).into_iter().map(move |chart| (album, chart)));
+            let pictures = charts.map(|(album, chart)| album.add(chart.name, &chart.title, &chart.description, &chart.svg));
+            report.illustrated(&pictures.collect::<Result<Vec<_>>>()?)
         }
     };
     Ok((text, if report.state == State::None { Exit::No } else { Exit::Done }))

@@ -238,7 +238,15 @@ fn sign(kind: MarkKind, x: f64, y: f64) -> Steps {
     match kind {
         MarkKind::Suspect => steps.go(x, y - 4.5).draw(x + 4.5, y).draw(x, y + 4.5).draw(x - 4.5, y),
         MarkKind::Onset => steps.go(x - 4.5, y - 4.0).draw(x + 4.5, y - 4.0).draw(x, y + 4.0),
-        MarkKind::Detected => steps.go(x - 2.0, y - 4.5).draw(x + 2.0, y - 4.5).draw(x + 4.5, y - 2.0).draw(x + 4.5, y + 2.0).draw(x + 2.0, y + 4.5).draw(x - 2.0, y + 4.5).draw(x - 4.5, y + 2.0).draw(x - 4.5, y - 2.0),
+        MarkKind::Detected => steps
+            .go(x - 2.0, y - 4.5)
+            .draw(x + 2.0, y - 4.5)
+            .draw(x + 4.5, y - 2.0)
+            .draw(x + 4.5, y + 2.0)
+            .draw(x + 2.0, y + 4.5)
+            .draw(x - 2.0, y + 4.5)
+            .draw(x - 4.5, y + 2.0)
+            .draw(x - 4.5, y - 2.0),
         MarkKind::Rollback => steps.go(x - 4.0, y - 4.0).draw(x + 4.0, y - 4.0).draw(x + 4.0, y + 4.0).draw(x - 4.0, y + 4.0),
         MarkKind::Restored => steps.go(x - 4.5, y + 4.0).draw(x, y - 4.0).draw(x + 4.5, y + 4.0),
     }
@@ -325,7 +333,10 @@ mod tests {
         let axis = |from: &str, to: &str| TimeAxis::new(Window { from: from.parse().unwrap(), to: to.parse().unwrap() });
         let words = |axis: TimeAxis| axis.ticks().into_iter().map(|(_, word)| word).collect::<Vec<_>>();
         assert_eq!(words(axis("2026-03-01T09:31:00Z", "2026-03-01T10:24:00Z"))[..2], ["09:40", "09:50"]);
-        assert_eq!(words(axis("2026-03-01T22:00:00Z", "2026-03-02T02:00:00Z")), ["22:30", "23:00", "23:30", "03-02", "00:30", "01:00", "01:30", "02:00"]);
+        assert_eq!(
+            words(axis("2026-03-01T22:00:00Z", "2026-03-02T02:00:00Z")),
+            ["22:30", "23:00", "23:30", "03-02", "00:30", "01:00", "01:30", "02:00"]
+        );
         assert_eq!(words(axis("2026-03-01T00:00:00Z", "2026-03-08T00:00:00Z")).len(), 7);
         assert!((1..=10).contains(&words(axis("1000-01-01T00:00:00Z", "9000-01-01T00:00:00Z")).len()));
         assert!(words(axis("2026-03-01T10:00:01Z", "2026-03-01T10:00:01Z")).is_empty());

@@ -93,9 +93,29 @@ fn shape(sign: &str, x: f64, y: f64) -> Steps {
     let mut steps = Steps::default();
     match sign {
         "diamond" => steps.go(x, y - 5.5).draw(x + 5.5, y).draw(x, y + 5.5).draw(x - 5.5, y),
-        "ring" => steps.go(x - 2.0, y - 5.0).draw(x + 2.0, y - 5.0).draw(x + 5.0, y - 2.0).draw(x + 5.0, y + 2.0).draw(x + 2.0, y + 5.0).draw(x - 2.0, y + 5.0).draw(x - 5.0, y + 2.0).draw(x - 5.0, y - 2.0),
+        "ring" => steps
+            .go(x - 2.0, y - 5.0)
+            .draw(x + 2.0, y - 5.0)
+            .draw(x + 5.0, y - 2.0)
+            .draw(x + 5.0, y + 2.0)
+            .draw(x + 2.0, y + 5.0)
+            .draw(x - 2.0, y + 5.0)
+            .draw(x - 5.0, y + 2.0)
+            .draw(x - 5.0, y - 2.0),
         "up" => steps.go(x - 5.5, y + 4.5).draw(x, y - 5.0).draw(x + 5.5, y + 4.5),
-        "cross" => steps.go(x - 5.0, y - 3.0).draw(x - 3.0, y - 5.0).draw(x, y - 2.0).draw(x + 3.0, y - 5.0).draw(x + 5.0, y - 3.0).draw(x + 2.0, y).draw(x + 5.0, y + 3.0).draw(x + 3.0, y + 5.0).draw(x, y + 2.0).draw(x - 3.0, y + 5.0).draw(x - 5.0, y + 3.0).draw(x - 2.0, y),
+        "cross" => steps
+            .go(x - 5.0, y - 3.0)
+            .draw(x - 3.0, y - 5.0)
+            .draw(x, y - 2.0)
+            .draw(x + 3.0, y - 5.0)
+            .draw(x + 5.0, y - 3.0)
+            .draw(x + 2.0, y)
+            .draw(x + 5.0, y + 3.0)
+            .draw(x + 3.0, y + 5.0)
+            .draw(x, y + 2.0)
+            .draw(x - 3.0, y + 5.0)
+            .draw(x - 5.0, y + 3.0)
+            .draw(x - 2.0, y),
         _ => steps.go(x - 4.5, y - 4.5).draw(x + 4.5, y - 4.5).draw(x + 4.5, y + 4.5).draw(x - 4.5, y + 4.5),
     }
     .end();
@@ -205,7 +225,9 @@ fn described(scene: &Scene, changes: &[Event], decisions: &[Event]) -> String {
     let mut parts = Vec::new();
     let reached: Vec<String> = bands(scene)
         .iter()
-        .filter_map(|(from, to, severity)| severity.map(|severity| format!("{} for {}", action::severity(severity), span(seconds_between(*from, *to)))))
+        .filter_map(|(from, to, severity)| {
+            severity.map(|severity| format!("{} for {}", action::severity(severity), span(seconds_between(*from, *to))))
+        })
         .collect();
     if !reached.is_empty() {
         parts.push(format!("Severity: {}.", list(&few(reached))));

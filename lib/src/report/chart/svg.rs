@@ -80,7 +80,6 @@ impl Svg {
         let (x, y, text, tip) = (Number(at.0), Number(at.1), Text(text), title(tip));
         self.put(format_args!(r#"<text class="{class}{side}" x="{x}" y="{y}">{text}{tip}</text>"#));
     }
-
 }
 
 fn title(tip: &str) -> String {
