@@ -54,7 +54,7 @@ fn the_browser_understands_the_report_as_it_was_sent_and_runs_and_loads_nothing(
         assert_eq!(browser.ask(ids), serde_json::json!([0, []]), "{}", incident.name);
     }
     assert_eq!(browser.log, [""; 0], "the browser has nothing to complain about");
-    browser.show(&folder.path().join("full.html"), 1280, "light");
+    browser.show(&folder.path().join("hostile.html"), 1280, "light");
     let said = browser.ask("document.querySelector('#timeline').parentElement.textContent");
     assert!(said.as_str().unwrap().contains(HOSTILE), "{said}");
 }
@@ -107,9 +107,13 @@ fn nothing_sticks_out_is_cut_or_covers_anything_on_a_desk_a_phone_and_paper() {
         let too_high = "[...document.querySelectorAll('figure')].filter(f => f.getBoundingClientRect().height > 1010).length";
         assert_eq!(browser.ask(too_high), 0, "{}: a chart does not fit on a page", incident.name);
         browser.screen(1280, "light");
+        // Printing takes a while: three of them stand for all.
+        if !["full", "rollout", "hostile"].contains(&incident.name) {
+            continue;
+        }
         let paper = browser.print();
         let text = String::from_utf8_lossy(&paper);
-        assert!(text.starts_with("%PDF-") && text.matches("/Type /Page\n").count() >= 1, "{}: {} bytes", incident.name, paper.len());
+        assert!(text.starts_with("%PDF-") && text.contains("/Type /Page\n"), "{}: {} bytes", incident.name, paper.len());
     }
     assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
 }
@@ -160,7 +164,12 @@ fn text_and_lines_stand_out_from_what_is_behind_them_in_both_schemes() {
         let texts = ["--ink", "--soft", "--blue", "--violet", "--red", "--amber", "--green"];
         let mut pairs: Vec<(&str, &str, f64)> = texts.into_iter().flat_map(|text| grounds.map(|ground| (text, ground, 4.5))).collect();
         pairs.extend(["--red-tint", "--amber-tint", "--green-tint", "--blue-tint", "--volume"].map(|tint| ("--ink", tint, 4.5)));
-        pairs.extend([("--red", "--red-tint", 4.5), ("--amber", "--amber-tint", 4.5), ("--green", "--green-tint", 4.5), ("--blue", "--blue-tint", 4.5)]);
+        pairs.extend([
+            ("--red", "--red-tint", 4.5),
+            ("--amber", "--amber-tint", 4.5),
+            ("--green", "--green-tint", 4.5),
+            ("--blue", "--blue-tint", 4.5),
+        ]);
         pairs.extend([("--on-loud", "--loud", 4.5), ("--soft", "--volume", 3.0), ("--blue", "--volume", 3.0), ("--red", "--volume", 3.0)]);
         for (text, ground, least) in pairs {
             let found = ratio(text, ground);
@@ -190,7 +199,9 @@ fn every_incident_has_the_charts_that_it_has_data_for_and_names_the_others() {
         assert!(incident.html.contains("<dt>Rollback initiated</dt><dd><time"), "{}", incident.name);
     }
     assert!(named("open").html.contains("Incident report, interim") && named("flapping").html.contains("REVERTED"));
-    assert!(named("full").html.contains("<dt>on-call</dt><dd>pager 7</dd>") && named("full").html.contains("&lt;b&gt;ops@example.com&lt;/b&gt;"));
+    assert!(
+        named("full").html.contains("<dt>on-call</dt><dd>pager 7</dd>") && named("full").html.contains("service owners &lt;owners@example.com&gt;")
+    );
 }
 
 #[test]
@@ -250,7 +261,9 @@ fn pictures_are_left_where_they_are_asked_for() {
     for (incident, file) in pages(&folder) {
         let name = incident.name;
         fs::write(folder.join(format!("{name}.ndjson")), if name == "week" { "" } else { &incident.stream }).unwrap();
-        for (kind, width, scheme, height) in [("desk", 1280, "light", 9000), ("dark", 1280, "dark", 9000), ("phone", 390, "dark", 9000), ("top", 1000, "light", 1000)] {
+        for (kind, width, scheme, height) in
+            [("desk", 1280, "light", 9000), ("dark", 1280, "dark", 9000), ("phone", 390, "dark", 9000), ("top", 1000, "light", 1000)]
+        {
             browser.show(&file, width, scheme);
             fs::write(folder.join(format!("{name}-{kind}.png")), browser.picture(height)).unwrap();
         }
