@@ -64,9 +64,9 @@ pub fn report(
     }
     let gathered = evidence.map_or(Ok(Exit::Done), |place| place.gather(tool, story, &mut report));
     let text = match args.format() {
+        Format::Html => report.html(&story.charts(&report)),
         Format::Text => report.text(),
         Format::Json => report::json(&report),
-        Format::Html => report.html(&story.charts(&report)),
         Format::Md => {
             let charts = album.iter().flat_map(|album| story.charts(&report).into_iter().map(move |chart| (album, chart)));
             let pictures = charts.map(|(album, chart)| album.add(chart.name, &chart.title, &chart.description, &chart.svg));

@@ -12,7 +12,7 @@ use std::fmt::Write;
 pub(super) const WIDTH: f64 = 800.0;
 /// The plot's left and right edge, with room for names and limits beside it.
 pub(super) const LEFT: f64 = 104.0;
-pub(super) const RIGHT: f64 = 728.0;
+pub(super) const RIGHT: f64 = 708.0;
 /// The plot's upper edge, below title and marks.
 pub(super) const TOP: f64 = 56.0;
 /// What the axis of time needs below the plot.
@@ -95,6 +95,14 @@ pub(super) enum Key {
     Line(&'static str, String),
     /// An area of this class, filled with a pattern of the chart if one is named.
     Area(&'static str, &'static str, String),
+}
+
+impl Key {
+    fn text(&self) -> &str {
+        match self {
+            Key::Line(_, text) | Key::Area(_, _, text) => text,
+        }
+    }
 }
 
 /// A chart that is being drawn.
@@ -200,10 +208,9 @@ fn marks(scene: &Scene, bottom: f64) -> Svg {
         let wide = width(label);
         let (elbow, from) = (TOP - 5.0, TOP - 15.0);
         let x = *x;
+        svg.path(&format!("lead {class}"), Steps::default().go(middle, from).draw(x, elbow).draw(x, TOP));
         if scene.axis.shows(mark.time) {
-            svg.path(&format!("mark {class}"), Steps::default().go(middle, from).draw(x, elbow).draw(x, bottom));
-        } else {
-            svg.path("mark off", Steps::default().go(middle, from).draw(x, elbow).draw(x, TOP));
+            svg.path(&format!("mark {class}"), Steps::default().go(x, TOP).draw(x, bottom));
         }
         svg.path_with(&format!("sign {class}"), &sign(mark.kind, middle - wide / 2.0 - 1.0, TOP - 22.0), &mark.label);
         svg.text_with(&format!("name {class}"), Anchor::Middle, (middle + 6.0, TOP - 18.0), label, &mark.label);
@@ -258,10 +265,8 @@ fn sign(kind: MarkKind, x: f64, y: f64) -> Steps {
 /// The legend, written from the right edge.
 fn key(name: &str, legend: Vec<Key>) -> Svg {
     let mut svg = Svg::default();
-    let text = |key: &Key| match key {
-        Key::Line(_, text) | Key::Area(_, _, text) => text.clone(),
-    };
-    let mut x = WIDTH - legend.iter().map(|key| width(&text(key)) + 24.0 + AIR).sum::<f64>() + AIR;
+    // The last letters may be wider than others.
+    let mut x = WIDTH - AIR - legend.iter().map(|key| width(key.text()) + 24.0 + AIR).sum::<f64>() + AIR;
     for key in legend {
         match &key {
             Key::Line(class, _) => svg.line(class, (x, 10.0), (x + 18.0, 10.0)),
@@ -271,8 +276,8 @@ fn key(name: &str, legend: Vec<Key>) -> Svg {
                 svg.filled("over", &format!("{name}-{pattern}"), Steps::default().bar((x, 4.0), (18.0, 11.0)));
             }
         }
-        svg.text("tick", Anchor::Start, (x + 23.0, 14.0), &text(&key));
-        x += width(&text(&key)) + 24.0 + AIR;
+        svg.text("tick", Anchor::Start, (x + 23.0, 14.0), key.text());
+        x += width(key.text()) + 24.0 + AIR;
     }
     svg
 }
