@@ -513,6 +513,6 @@ mod tests {
         assert_eq!(name("logs/app.log"), "logs_app.log.txt");
         assert_eq!(name("logs_app.log"), "logs_app.log-2.txt");
         assert_eq!(name("/var/log/x y\n.log"), "var_log_x_y_.log.txt");
-        assert_eq!(name("../../etc"), "_.._etc.txt");
+        assert_eq!(name("../../etc"), "etc.txt");
     }
 }
