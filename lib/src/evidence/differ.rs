@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 const LONGEST_TEXT: u64 = 512 << 10;
 /// Lines of one file's difference.
 const MOST_LINES: usize = 400;
+/// Of a file that is on one side only, or in data, which is other people's: enough to see what it is.
+const FEW_LINES: usize = 40;
 /// Lines that are compared, in all files that are on both sides: where all of them differ each costs time for every other one.
 const MOST_COMPARED: usize = 100_000;
 /// So many paths are listed; the others are counted.
@@ -396,7 +398,9 @@ impl Writer<'_> {
         if !(was.is_empty() || is.is_empty()) {
             self.compared += was.lines().count() + is.lines().count();
         }
-        let Some(diff) = text::diff(was, is, &self.asked.rules.mask, MOST_LINES) else { return Ok(("long".into(), Vec::new())) };
+        let in_data = within(path, self.asked.eco.scopes.data());
+        let most = if in_data || old.is_none() || new.is_none() { FEW_LINES } else { MOST_LINES };
+        let Some(diff) = text::diff(was, is, &self.asked.rules.mask, most) else { return Ok(("long".into(), Vec::new())) };
         let name = visible_path(path);
         let side = |item: Option<&Item>, mark: &str| item.map_or_else(|| "/dev/null".to_owned(), |_| format!("{mark}/{name}"));
         let head = format!("--- {}\n+++ {}\n", side(old, "good"), side(new, "broken"));
