@@ -127,6 +127,76 @@ fn a_rollback_that_set_a_snapshot_aside_names_exactly_what_was_broken() {
 }
 
 #[test]
+fn an_emergency_at_the_shop_leaves_a_report_and_its_evidence() {
+    let world = World::shop();
+    world.at("2026-03-01T09:54:00Z").snapshot();
+    world.at("2026-03-01T10:00:00Z");
+    world.break_it("config");
+    let lines: String = (0..3).map(|n| format!("{{\"time\":\"2026-03-01T10:00:0{n}Z\",\"msg\":\"order {n}\",\"token\":\"hunter2\"}}\n")).collect();
+    world.write("logs/orders.log", lines).write("eco.toml", world.read("eco.toml") + "\n[evidence]\nlogs = [\"logs/orders.log\"]\n");
+    let before = world.read("config/shop.json");
+    let sample = world.run("eco-health").ran();
+    let decided = world.run("eco-decide").arg("--now").stdin(&sample.stdout).ran();
+    let restored = world.run("eco-restore").args(["--approve", "--yes"]).stdin(&decided.stdout).exits(0);
+    assert_eq!(restored.last("restore")["phase"], "completed");
+    let report = report(&world, &restored.stdout).exits(0);
+    let found = paths(&data(&world));
+    assert!(found.iter().any(|path| path.starts_with("config config/") && path.ends_with(" content")), "{found:#?}\n{before}");
+    assert!(found.iter().all(|path| path.starts_with("config ") || path.starts_with("data ")), "{found:#?}");
+    assert!(file(&world, "logs/logs_orders.log.txt").contains("\"msg\":\"order 2\",\"token\":\"***\"}"));
+    assert!(report.stdout.contains("begin with `README.txt`") && !everything(&world).contains("hunter2"));
+}
+
+#[test]
+fn each_rollback_of_an_incident_is_compared_and_one_that_was_undone_is_not() {
+    let world = healthy();
+    break_two(&world);
+    let back = |time: &str, words: &[&str]| world.at(time).run("eco-restore").args(words).arg("--yes").exits(0).stdout;
+    let mut stream = open_incident() + &back("2026-03-01T10:05:00Z", &["latest-good", "--scope", "config"]);
+    stream += &back("2026-03-01T10:06:00Z", &["latest-good", "--scope", "module:ui"]);
+    report(&world, &stream).exits(0);
+    let both = data(&world);
+    assert_eq!(both["comparisons"].as_array().unwrap().len(), 2);
+    assert_eq!(paths(&both), TWO, "{both:#}");
+    stream += &back("2026-03-01T10:07:00Z", &["--undo"]);
+    report(&world, &stream).exits(0);
+    assert_eq!(paths(&data(&world)), [TWO[0]]);
+    // Nothing is rolled back any more: what is live is compared.
+    stream += &back("2026-03-01T10:08:00Z", &["latest-good"]);
+    stream += &back("2026-03-01T10:09:00Z", &["--undo"]);
+    let only_last: String = open_incident() + &stream.lines().skip(stream.lines().count() - 2).map(|line| format!("{line}\n")).collect::<String>();
+    report(&world, &only_last).ran();
+    assert_eq!(data(&world)["comparisons"][0]["broken"]["what"], "the tree that is live");
+}
+
+#[test]
+fn a_root_that_is_a_link_is_compared_with_what_it_led_to() {
+    let world = World::new();
+    fs::create_dir_all(world.path("releases/7/data")).unwrap();
+    symlink("releases/7/data", world.path("data")).unwrap();
+    let world = world.with_service();
+    world.at("2026-03-01T09:00:00Z").good();
+    world.write("data/orders", "garbage\n");
+    let done = world.at("2026-03-01T10:05:00Z").run("eco-restore").args(["latest-good", "--yes"]).exits(0);
+    assert_eq!(done.last("restore")["strategy"], "pointer");
+    report(&world, &with(&done.stdout)).exits(0);
+    assert_eq!(paths(&data(&world)), ["data data/orders content"]);
+    assert!(file(&world, "changes.diff").contains("+garbage"));
+}
+
+#[test]
+fn a_record_leads_to_nothing_but_snapshots_of_the_store() {
+    let world = healthy();
+    let archive = world.run("eco-ls").exits(0).last("snapshot")["path"].as_str().unwrap().to_owned();
+    let elsewhere = world.folder().join("elsewhere.tar.gz");
+    fs::copy(&archive, &elsewhere).unwrap();
+    let restore = json!({"type": "restore", "time": "2026-03-01T10:05:00Z", "ecosystem": "shop", "id": "r1", "phase": "completed", "scope": "full",
+        "snapshot": elsewhere, "safety": archive, "decision": "d1"});
+    report(&world, &with(&format!("{restore}\n"))).exits(3).says("is not in the store");
+    assert_eq!(data(&world)["comparisons"], json!([]));
+}
+
+#[test]
 fn the_same_stream_tree_store_and_logs_give_the_same_bytes() {
     let world = healthy();
     break_two(&world);

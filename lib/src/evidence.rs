@@ -437,17 +437,24 @@ fn compare(case: &Case, asked: &Asked<'_>, diffs: &mut String, gaps: &mut Vec<Ga
         Err(e) => gaps.push(Gap::missing(format!("whether a rollback of this tree is unfinished: {e}"))),
     }
     let store = Store::new(folder, &asked.eco.name, asked.now);
+    let held = match store.list() {
+        Ok(listing) => listing.snapshots,
+        Err(e) => {
+            gaps.push(Gap::missing(format!("what differs: {e}")));
+            return Vec::new();
+        }
+    };
     let mut room = MOST_DIFFS;
     let mut found = Vec::new();
     for rollback in &case.rollbacks {
-        let compared = rolled_back(&store, asked, rollback, &mut room, diffs, gaps);
+        let compared = rolled_back(&held, asked, rollback, &mut room, diffs, gaps);
         match compared {
             Ok(comparison) => found.push(comparison),
             Err(why) => gaps.push(Gap::missing(format!("what differs, for rollback {}: {why}", id6(&rollback.id)))),
         }
     }
     if case.rollbacks.is_empty() {
-        match live(&store, case, asked, &mut room, diffs, gaps) {
+        match live(&store, &held, case, asked, &mut room, diffs, gaps) {
             Ok(comparison) => found.push(comparison),
             Err(e) => gaps.push(Gap::missing(format!("what differs: {e}"))),
         }
@@ -455,8 +462,13 @@ fn compare(case: &Case, asked: &Asked<'_>, diffs: &mut String, gaps: &mut Vec<Ga
     found
 }
 
+/// The snapshot of this id. A record leads to nothing else: one that names a path names no snapshot.
+fn by_id<'a>(held: &'a [Stored], id: &str) -> Result<&'a Stored> {
+    held.iter().find(|stored| stored.snapshot.id == id).ok_or_else(|| Error::Other(format!("snapshot {id} is not in the store")))
+}
+
 fn rolled_back(
-    store: &Store,
+    held: &[Stored],
     asked: &Asked<'_>,
     rollback: &Restore,
     room: &mut usize,
@@ -464,9 +476,9 @@ fn rolled_back(
     gaps: &mut Vec<Gap>,
 ) -> Result<Comparison> {
     let named = rollback.snapshot.as_deref().ok_or_else(|| Error::Other("it names no snapshot".into()))?;
-    let good = store.select(named).map_err(|e| Error::Other(format!("the snapshot that it went back to is gone: {e}")))?;
+    let good = by_id(held, named).map_err(|e| Error::Other(format!("the snapshot that it went back to is gone: {e}")))?;
     let id = rollback.safety.as_deref().unwrap_or(&rollback.id);
-    let stored = store.select(id);
+    let stored = by_id(held, id);
     let mut tries: Vec<(Broken<'_>, State)> = Vec::new();
     let mut why = Vec::new();
     match &stored {
@@ -482,10 +494,10 @@ fn rolled_back(
         Err(e) => why.push(e.to_string()),
     }
     for (broken, state) in tries {
-        match differ::compare(asked, &good, &broken, room, diffs, gaps) {
+        match differ::compare(asked, good, &broken, room, diffs, gaps) {
             Ok(mut comparison) => {
                 comparison.restore = Some(rollback.id.clone());
-                (comparison.good, comparison.broken) = (self::state("the snapshot that the rollback went back to", &good), state);
+                (comparison.good, comparison.broken) = (self::state("the snapshot that the rollback went back to", good), state);
                 return Ok(comparison);
             }
             Err(e) => why.push(format!("{}: {e}", state.what)),
@@ -494,8 +506,16 @@ fn rolled_back(
     Err(Error::Other(why.join("; ")))
 }
 
-fn live(store: &Store, case: &Case, asked: &Asked<'_>, room: &mut usize, diffs: &mut String, gaps: &mut Vec<Gap>) -> Result<Comparison> {
-    let chosen = case.chosen.as_deref().and_then(|id| store.select(id).ok());
+fn live(
+    store: &Store,
+    held: &[Stored],
+    case: &Case,
+    asked: &Asked<'_>,
+    room: &mut usize,
+    diffs: &mut String,
+    gaps: &mut Vec<Gap>,
+) -> Result<Comparison> {
+    let chosen = case.chosen.as_deref().and_then(|id| by_id(held, id).ok()).cloned();
     let good = match chosen {
         Some(chosen) => Some(chosen),
         None => store.newest_good(&[], case.cut.unwrap_or(case.onset), &[])?,

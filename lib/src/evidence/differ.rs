@@ -26,8 +26,10 @@ use std::path::{Path, PathBuf};
 const LONGEST_TEXT: u64 = 512 << 10;
 /// Lines of one file's difference.
 const MOST_LINES: usize = 400;
-/// So many files are compared line by line.
-const MOST_TEXTS: usize = 300;
+/// Of a file that is on one side only, or in data, which is other people's: enough to see what it is.
+const FEW_LINES: usize = 40;
+/// Lines that are compared, in all files that are on both sides: where all of them differ each costs time for every other one.
+const MOST_COMPARED: usize = 100_000;
 /// So many paths are listed; the others are counted.
 const MOST_PATHS: usize = 5000;
 /// So many bytes are read for digests that the comparison did not need.
@@ -54,7 +56,7 @@ struct Side {
 
 enum Source {
     /// With the place of each path in the index.
-    Archive(Box<Archive>, Index, HashMap<PathBuf, usize>),
+    Archive(Box<(Archive, Index, HashMap<PathBuf, usize>)>),
     /// An archive that would have to be read from its beginning for each file.
     Listed,
     Trees(Vec<(Site, Vec<PathBuf>)>, Databases),
@@ -137,7 +139,7 @@ pub(super) fn compare(
         room,
         diffs,
         gaps,
-        texts: 0,
+        compared: 0,
         databases: 0,
         hashed: 0,
         masked: 0,
@@ -154,7 +156,7 @@ fn source_of(stored: &Stored, index: Index) -> Result<Source> {
     // Content of a differential one is in its base as well, which this opens.
     archive.whole()?;
     let places = index.entries.iter().enumerate().map(|(at, entry)| (entry.node.path.clone(), at)).collect();
-    Ok(Source::Archive(Box::new(archive), index, places))
+    Ok(Source::Archive(Box::new((archive, index, places))))
 }
 
 /// What is in a tree. What may not be read is noted, and the rest is looked at.
@@ -233,7 +235,8 @@ impl Side {
     fn content(&self, path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
         match &self.source {
             Source::Listed => Ok(None),
-            Source::Archive(archive, index, places) => {
+            Source::Archive(held) => {
+                let (archive, index, places) = held.as_ref();
                 let at = |path: &Path| places.get(path).map(|at| &index.entries[*at]);
                 let mut found = at(path);
                 // In archives of other programs a link may lead to another link; a chain that never ends leads to nothing.
@@ -298,7 +301,7 @@ struct Writer<'a> {
     room: &'a mut usize,
     diffs: &'a mut String,
     gaps: &'a mut Vec<Gap>,
-    texts: usize,
+    compared: usize,
     databases: usize,
     hashed: u64,
     masked: u64,
@@ -389,11 +392,15 @@ impl Writer<'_> {
             let tables = self.tables(path, old, new, longest);
             return Ok((if tables.is_empty() { "binary" } else { "tables" }.into(), tables));
         };
-        if *self.room == 0 || self.texts >= MOST_TEXTS {
+        if *self.room == 0 || self.compared >= MOST_COMPARED {
             return Ok(("left out".into(), Vec::new()));
         }
-        self.texts += 1;
-        let Some(diff) = text::diff(was, is, &self.asked.rules.mask, MOST_LINES) else { return Ok(("long".into(), Vec::new())) };
+        if !(was.is_empty() || is.is_empty()) {
+            self.compared += was.lines().count() + is.lines().count();
+        }
+        let in_data = within(path, self.asked.eco.scopes.data());
+        let most = if in_data || old.is_none() || new.is_none() { FEW_LINES } else { MOST_LINES };
+        let Some(diff) = text::diff(was, is, &self.asked.rules.mask, most) else { return Ok(("long".into(), Vec::new())) };
         let name = visible_path(path);
         let side = |item: Option<&Item>, mark: &str| item.map_or_else(|| "/dev/null".to_owned(), |_| format!("{mark}/{name}"));
         let head = format!("--- {}\n+++ {}\n", side(old, "good"), side(new, "broken"));

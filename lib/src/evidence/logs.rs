@@ -9,6 +9,7 @@ use crate::error::{Error, Named, Result};
 use crate::report::words::{clock, count, span, visible};
 use crate::scope::{OURS, Patterns};
 use crate::time::{Timestamp, seconds_between};
+use crate::tree::Mtime;
 use flate2::read::MultiGzDecoder;
 use regex::bytes::Regex;
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
@@ -55,7 +56,7 @@ struct Base {
 struct Piece {
     base: usize,
     path: PathBuf,
-    modified: (i64, u64),
+    modified: Mtime,
 }
 
 /// Files that were found, by the name of their log.
@@ -82,7 +83,7 @@ pub(super) fn collect(asked: &Asked<'_>, gaps: &mut Vec<Gap>) -> Result<Vec<Log>
     let (mut found, mut names, mut room) = (Vec::new(), BTreeSet::new(), MOST_TEXT);
     for (name, mut pieces) in logs {
         let shown = visible(&name.display().to_string());
-        if excluded.cover(&name) {
+        if excluded.cover(&name) || pieces.iter().all(|piece| excluded.cover(&bases[piece.base].shown.join(&piece.path))) {
             gaps.push(Gap::told(format!("{shown}: not read, because [evidence] exclude covers it")));
             continue;
         }
@@ -90,6 +91,7 @@ pub(super) fn collect(asked: &Asked<'_>, gaps: &mut Vec<Gap>) -> Result<Vec<Log>
             gaps.push(Gap::told(format!("{shown}: not read: there are more logs, or more lines, than are taken")));
             continue;
         }
+        pieces.retain(|piece| !excluded.cover(&bases[piece.base].shown.join(&piece.path)));
         pieces.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
         let log = read(asked, &bases, &name, &pieces, &mut names, gaps);
         room = room.saturating_sub(log.text.len());
@@ -109,21 +111,17 @@ impl Search<'_> {
             () if pattern.contains("**") || !pattern.contains('/') => DEEPEST,
             () => parts.len() - ahead - 1,
         };
-        let before = self.known.len();
-        if pattern.starts_with('/') {
-            let top = Path::new("/").join(folder);
-            let matches = Patterns::new(&[format!("/{}", parts[ahead..].join("/")).trim_start_matches('/')]).map_err(Error::Config)?;
-            if let Some(base) = self.open(&top) {
-                let flat = depth == 0;
-                self.walk(base, Path::new(""), depth, &|path| matches.match_path(path) && (!flat || path.components().count() == 1));
-            }
+        let found = if pattern.starts_with('/') {
+            let matches = Patterns::new(&[parts[ahead..].join("/")]).map_err(Error::Config)?;
+            let flat = depth == 0;
+            let own = |path: &Path| matches.match_path(path) && (!flat || path.components().count() == 1);
+            self.open(&Path::new("/").join(folder)).map(|base| self.walk(base, Path::new(""), depth, &own))
         } else {
             let matches = Patterns::new(&[pattern]).map_err(Error::Config)?;
-            let Some(base) = self.open_root() else { return Ok(()) };
-            self.walk(base, &folder, depth, &|path| matches.match_path(path));
-        }
-        if self.known.len() == before {
-            self.gaps.push(Gap::missing(format!("[evidence] logs '{}': no file there that is not listed already", visible(pattern))));
+            self.open_root().map(|base| self.walk(base, &folder, depth, &|path| matches.match_path(path)))
+        };
+        if found == Some(0) {
+            self.gaps.push(Gap::missing(format!("[evidence] logs '{}': there is no such file", visible(pattern))));
         }
         Ok(())
     }
@@ -142,13 +140,8 @@ impl Search<'_> {
             true => (self.open(folder), Path::new("")),
             false => (self.open_root(), folder),
         };
-        if let Some(base) = base {
-            let before = self.logs.len();
-            self.walk(base, folder, 0, &own);
-            let is_known = self.logs.contains_key(&stem_of(path));
-            if self.logs.len() == before && !is_known {
-                self.gaps.push(Gap::missing(format!("the log {} of a probe: it is not there", visible(&path.display().to_string()))));
-            }
+        if base.map(|base| self.walk(base, folder, 0, &own)) == Some(0) {
+            self.gaps.push(Gap::missing(format!("the log {} of a probe: it is not there", visible(&path.display().to_string()))));
         }
         Ok(())
     }
@@ -173,13 +166,14 @@ impl Search<'_> {
         Some(self.bases.len() - 1)
     }
 
-    fn walk(&mut self, base: usize, folder: &Path, depth: usize, matches: &dyn Fn(&Path) -> bool) {
+    /// Files that match in a folder and below it; how many there are of them, and of gaps in their place.
+    fn walk(&mut self, base: usize, folder: &Path, depth: usize, matches: &dyn Fn(&Path) -> bool) -> usize {
         self.folders += 1;
         if self.folders == MOST_FOLDERS {
             self.gaps.push(Gap::missing(format!("logs: looking for them ended after {MOST_FOLDERS} folders; name the folders that they are in")));
         }
         if self.folders >= MOST_FOLDERS {
-            return;
+            return 0;
         }
         let shown = self.bases[base].shown.join(folder);
         let opened = match folder.as_os_str().is_empty() {
@@ -190,24 +184,30 @@ impl Search<'_> {
         let listed = opened.and_then(|dir| Ok((disk::names(reopened(&dir, &shown)?.as_fd(), &shown)?, dir)));
         let (names, dir) = match listed {
             Ok(listed) => listed,
-            Err(e) => return self.gaps.push(Gap::missing(e.to_string())),
+            Err(e) => {
+                self.gaps.push(Gap::missing(e.to_string()));
+                return 1;
+            }
         };
+        let mut count = 0;
         let mut files: Vec<(PathBuf, OsString, sys::Stat)> = Vec::new();
         let mut wanted: BTreeSet<OsString> = BTreeSet::new();
         let mut below = Vec::new();
         for name in names.into_iter().filter(|name| name != OURS) {
             let path = folder.join(&name);
             let Ok(stat) = sys::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            match FileType::from_raw_mode(stat.st_mode as _) {
+            match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => below.push(path),
                 FileType::RegularFile => {
                     let log = stem(&name);
                     if matches(&path) {
+                        count += 1;
                         wanted.insert(log.clone());
                     }
                     files.push((path, log, stat));
                 }
                 other if matches(&path) => {
+                    count += 1;
                     let what =
                         if other == FileType::Symlink { "a symbolic link, and none is followed: name what it leads to" } else { "no regular file" };
                     self.gaps.push(Gap::missing(format!("{}: it is {what}", visible(&self.bases[base].shown.join(&path).display().to_string()))));
@@ -216,14 +216,16 @@ impl Search<'_> {
             }
         }
         for (path, log, stat) in files.into_iter().filter(|(_, log, _)| wanted.contains(log)) {
-            if self.known.insert((stat.st_dev as u64, stat.st_ino as u64)) {
-                let modified = (stat.st_mtime as i64, stat.st_mtime_nsec as u64);
-                self.logs.entry(shown.join(log)).or_default().push(Piece { base, path, modified });
+            let id = disk::identity(&stat);
+            if self.known.insert((id.dev, id.ino)) {
+                let (node, _) = disk::describe(PathBuf::new(), &stat);
+                self.logs.entry(shown.join(log)).or_default().push(Piece { base, path, modified: node.meta.mtime });
             }
         }
         if depth > 0 {
-            below.iter().for_each(|folder| self.walk(base, folder, depth - 1, matches));
+            count += below.iter().map(|folder| self.walk(base, folder, depth - 1, matches)).sum::<usize>();
         }
+        count
     }
 
     fn hindered(&self, e: rustix::io::Errno, path: &Path) -> Error {
@@ -252,10 +254,6 @@ fn stem(name: &OsStr) -> OsString {
     OsString::from_vec(stem.to_vec())
 }
 
-fn stem_of(path: &Path) -> PathBuf {
-    path.file_name().map_or_else(|| path.to_owned(), |name| path.with_file_name(stem(name)))
-}
-
 /// One log: all of its pieces, the oldest first.
 fn read(asked: &Asked<'_>, bases: &[Base], name: &Path, pieces: &[Piece], names: &mut BTreeSet<String>, gaps: &mut Vec<Gap>) -> Log {
     let mut taken = Taken::new(asked);
@@ -263,7 +261,7 @@ fn read(asked: &Asked<'_>, bases: &[Base], name: &Path, pieces: &[Piece], names:
         let base = &bases[piece.base];
         let path = base.shown.join(&piece.path);
         // What was written last before the time holds nothing of it.
-        if piece.modified.0 < asked.from.as_second() && number + 1 < pieces.len() {
+        if piece.modified.seconds < asked.from.as_second() && number + 1 < pieces.len() {
             continue;
         }
         let end = path.extension().unwrap_or_default();
@@ -276,7 +274,7 @@ fn read(asked: &Asked<'_>, bases: &[Base], name: &Path, pieces: &[Piece], names:
             gaps.push(Gap::missing(e.to_string()));
         }
     }
-    taken.log(name, names)
+    taken.log(name, names, gaps)
 }
 
 /// What was taken of one log.
@@ -291,6 +289,8 @@ struct Taken<'a> {
     /// Of the last line that had one.
     dated: Option<Timestamp>,
     any_dated: bool,
+    /// The first and the last time of any line that was read.
+    span: Option<(Timestamp, Timestamp)>,
     late: u64,
 }
 
@@ -306,6 +306,7 @@ impl<'a> Taken<'a> {
             tail: VecDeque::new(),
             dated: None,
             any_dated: false,
+            span: None,
             late: 0,
         }
     }
@@ -385,6 +386,10 @@ impl<'a> Taken<'a> {
     fn take(&mut self, line: &[u8]) -> bool {
         let time = self.reader.read(line);
         self.any_dated |= time.is_some();
+        if let Some(time) = time {
+            let (first, last) = self.span.unwrap_or((time, time));
+            self.span = Some((first.min(time), last.max(time)));
+        }
         self.dated = time.or(self.dated);
         let place = self.files.len() - 1;
         if !self.any_dated {
@@ -412,8 +417,8 @@ impl<'a> Taken<'a> {
         true
     }
 
-    fn log(self, name: &Path, names: &mut BTreeSet<String>) -> Log {
-        let Taken { asked, files, before, after, left_out, tail, any_dated, .. } = self;
+    fn log(self, name: &Path, names: &mut BTreeSet<String>, gaps: &mut Vec<Gap>) -> Log {
+        let Taken { asked, files, before, after, left_out, tail, any_dated, span: dates, .. } = self;
         let onset = before.len();
         let taken: Vec<(usize, String)> = if any_dated { before.into_iter().chain(after).collect() } else { tail.into() };
         let mut log = Log {
@@ -440,6 +445,11 @@ impl<'a> Taken<'a> {
         let mut text = format!("{}\n{said}\n{}", visible(&name.display().to_string()), count(log.lines, "line"));
         if left_out > 0 {
             let _ = write!(text, "; further from {}, {} left out", asked.onset_from, count(left_out, "line"));
+        }
+        if let (0, Some((first, last))) = (log.lines, dates) {
+            let about = format!("the lines that were read are from {} to {} UTC, none of them from this time", clock(first), clock(last));
+            let _ = write!(text, "; {about}");
+            gaps.push(Gap::told(format!("{}: {about}", visible(&name.display().to_string()))));
         }
         let _ = writeln!(text, "\ntimes without a zone were read as {}\n", asked.rules.log_zone.word());
         let whole: String = taken.iter().flat_map(|(_, line)| [line.as_str(), "\n"]).collect();
@@ -503,6 +513,6 @@ mod tests {
         assert_eq!(name("logs/app.log"), "logs_app.log.txt");
         assert_eq!(name("logs_app.log"), "logs_app.log-2.txt");
         assert_eq!(name("/var/log/x y\n.log"), "var_log_x_y_.log.txt");
-        assert_eq!(name("../../etc"), "_.._etc.txt");
+        assert_eq!(name("../../etc"), "etc.txt");
     }
 }

@@ -152,6 +152,10 @@ static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?i)\bjdbc:oracle:[a-z]+:[^/\s]+/([^@\s]+)@",
         r#"(?i)\b[\w.\-]+:([^\s"']+)@(?:tcp|unix)\("#,
         r"(?i)\blogin[ \t]+\S+\s+password[ \t]+(\S+)",
+        r"(?i)\bidentified\s+(?:with\s+\S+\s+)?by\s+'([^']*)'",
+        r#"(?i)\bcurl\b[^\n]*?\s(?:-u|--user)[ =]*["']?[^\s:"']+:([^\s"']+)"#,
+        r"(?i)\bsshpass[ \t]+-p[ \t]*(\S+)|\b(?:mysql|mariadb)[a-z]*\b[^\n]*?\s-p(\S+)",
+        r"(?i)\bhooks\.slack\.com/services/(\S+)",
         r"(?i)\bbearer[ \t]+([a-z0-9._~+/\-]{16,}=*)",
         r"\b[Bb]asic[ \t]+([A-Za-z0-9+/]*[A-Z0-9+/][A-Za-z0-9+/]{7,}={0,2})",
         r"\b(?:AKIA|ASIA|AROA|AIDA)[0-9A-Z]{16}\b",
@@ -159,7 +163,7 @@ static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"\bxox[abeprs]-[A-Za-z0-9\-]{10,}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{10,}|\bsk-[A-Za-z0-9_\-]{20,}",
         r"\bAIza[0-9A-Za-z_\-]{30,}|\bSG\.[\w\-]{16,}\.[\w\-]{16,}|\bhv[sbr]\.[\w\-]{20,}|\bAGE-SECRET-KEY-1[0-9A-Z]{20,}",
         r"\beyJ[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]*",
-        r#"\$(?:1|2[abxy]|5|6|7|y|gy|argon2[a-z]*)\$[^\s:"',]+"#,
+        r#"\$(?:1|apr1|2[abxy]|5|6|7|y|gy|argon2[a-z]*)\$[^\s:"',]+"#,
     ];
     shapes.iter().map(|shape| known(shape)).collect()
 });
@@ -199,6 +203,7 @@ fn by_name(text: &str, spans: &mut Vec<Range<usize>>) {
             let word_of_config = sets || place.begins && ["requirepass", "masterauth", "bindpw", "rootpw"].contains(&lower.as_str());
             match () {
                 () if word_of_config => at..end_of_line(text, at),
+                () if text[at..].starts_with(['"', '\'']) => value(text, at, &Place { begins: false, quoted: false, ..place }),
                 () if before.ends_with("--") || lower.starts_with("--") => value(text, at, &Place { begins: false, ..place }),
                 () => continue,
             }
@@ -217,7 +222,7 @@ fn by_name(text: &str, spans: &mut Vec<Range<usize>>) {
     }
     for found in HEADER.find_iter(text) {
         let quote = text[..found.start()].chars().next_back().filter(|c| ['"', '\''].contains(c));
-        let value = found.end() + text[found.end()..].len() - text[found.end()..].trim_start_matches([' ', '\t']).len();
+        let value = found.end() + text[found.end()..].len() - text[found.end()..].trim_start_matches([' ', '\t', '[', '\\']).len();
         let line = end_of_line(text, value);
         let opened = text[value..].chars().next().filter(|c| ['"', '\''].contains(c));
         spans.push(match (opened, quote) {
@@ -273,8 +278,11 @@ fn value(text: &str, at: usize, place: &Place) -> Range<usize> {
             let end = end.take_while(|(_, line)| line.trim() != label).map(|(from, line)| from + line.len()).last();
             return (line_end + 1).min(text.len())..end.unwrap_or(line_end).clamp(line_end, text.len()).max((line_end + 1).min(text.len()));
         }
-        let is_block =
-            body.starts_with(['|', '>']) && body[1..].split('#').next().unwrap_or_default().trim().chars().all(|c| "+-0123456789".contains(c));
+        // A tag or an anchor may stand before it.
+        let bare = body.trim_start_matches(|c: char| !"|>".contains(c));
+        let tags = body[..body.len() - bare.len()].split_whitespace().all(|word| word.starts_with(['!', '&']));
+        let ends = bare.get(1..).is_some_and(|rest| rest.split('#').next().unwrap_or_default().trim().chars().all(|c| "+-0123456789".contains(c)));
+        let is_block = tags && ends;
         if body.is_empty() || body.starts_with('#') || is_block {
             return deeper(text, line_end, place.indent, body.is_empty());
         }
@@ -359,7 +367,12 @@ fn balanced(text: &str) -> Option<usize> {
 
 fn by_shape(text: &str, spans: &mut Vec<Range<usize>>) {
     for shape in SHAPES.iter() {
-        spans.extend(shape.captures_iter(text).filter_map(|found| found.get(1).or(found.get(0))).map(|found| found.range()));
+        spans.extend(
+            shape
+                .captures_iter(text)
+                .filter_map(|found| (1..found.len()).find_map(|group| found.get(group)).or(found.get(0)))
+                .map(|found| found.range()),
+        );
     }
 }
 
@@ -429,7 +442,7 @@ mod tests {
     }
 
     /// Text with a secret in it, which stands as `§`.
-    const CORPUS: [&str; 67] = [
+    const CORPUS: [&str; 78] = [
         "DB_PASSWORD=§",
         "export DB_PASSWORD='§'",
         "password = §",
@@ -496,6 +509,17 @@ mod tests {
         "pwd=§",
         "ENV DB_TOKEN §",
         "setenv DB_TOKEN §",
+        "\"Authorization\": [\"ApiKey §\"]",
+        "{\\\"Authorization\\\": \\\"§\\\"}",
+        "Authorization:[Token §]",
+        "create role shop login password '§';",
+        "CREATE USER shop IDENTIFIED BY '§'",
+        "curl -s -u bob:§ host",
+        "sshpass -p § ssh host",
+        "mysqldump -u bob -p§ shop",
+        "https://hooks.slack.com/services/§",
+        "password: !!str &pw |\n  §\n  §\nport: 1",
+        "//registry.example/:_authToken=§",
         "password = §\\\n  §\nport = 1",
     ];
 

@@ -15,7 +15,10 @@ pub struct Place {
 
 /// Looks at the folder and the configuration: what is wrong with either is said before anything is read or written.
 pub fn prepare(tool: &mut Tool, dir: &Path) -> Result<Place> {
-    Ok(Place { folder: folder(dir)?, config: tool.config()? })
+    let place = Place { folder: folder(dir)?, config: tool.config()? };
+    // As with -o: Ctrl-C for the whole pipe ends the reading, and copies of databases must not be left behind.
+    tool.catch_signals()?;
+    Ok(place)
 }
 
 impl Place {
