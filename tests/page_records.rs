@@ -1,10 +1,10 @@
-//! eco-records(5) and the code agree: the same fields, the same examples.
+//! eco-records(5) and the code agree: the same fields with the same values, the same examples.
 
 use eco::record::{Line, Record, to_json};
+use serde_json::Value;
 
 const PAGE: &str = include_str!("../man/eco-records.5");
 const EXAMPLES: &str = include_str!("../lib/src/record/examples.ndjson");
-const BODIES: &str = include_str!("../lib/src/record/bodies.rs");
 
 /// The example lines of the page, as they were before roff.
 fn examples() -> Vec<String> {
@@ -19,8 +19,8 @@ fn every_example_of_the_page_parses_and_prints_back() {
         let line = Line::parse(1, json.clone().into_bytes());
         assert_eq!(line.fault, None, "{json}");
         assert!(!matches!(line.record, Record::Other(_)), "{json}");
-        let printed: serde_json::Value = serde_json::from_slice(&to_json(&line.stamp, &line.record)).unwrap();
-        assert_eq!(printed, serde_json::from_str::<serde_json::Value>(&json).unwrap());
+        let printed: Value = serde_json::from_slice(&to_json(&line.stamp, &line.record)).unwrap();
+        assert_eq!(printed, serde_json::from_str::<Value>(&json).unwrap());
     }
 }
 
@@ -29,21 +29,74 @@ fn the_page_and_the_library_have_the_same_examples() {
     assert_eq!(examples(), EXAMPLES.lines().collect::<Vec<_>>());
 }
 
+/// Fields of one object, as the page would say them: name, and what it holds.
+fn fields(object: &Value, whole: &Value) -> Vec<(String, String)> {
+    let (fields, required) = (object["properties"].as_object().unwrap(), object["required"].as_array());
+    let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|required| required == name));
+    let mut found = Vec::new();
+    for (name, field) in fields {
+        let optional = if is_required(name) { "" } else { ", optional" };
+        if name == "path" && fields.contains_key("path_b64") {
+            found.push(("path , path_b64".to_owned(), format!("path{optional}")));
+        } else if name != "path_b64" {
+            found.push((name.clone(), format!("{}{optional}", words(field, whole, is_required(name)))));
+        }
+    }
+    found
+}
+
+/// What a field holds, in the page's words. An optional field is absent instead of null.
+fn words(field: &Value, whole: &Value, null: bool) -> String {
+    let types: Vec<&str> =
+        field["type"].as_str().into_iter().chain(field["type"].as_array().into_iter().flatten().filter_map(Value::as_str)).collect();
+    let or_null = if null && types.contains(&"null") { " or null" } else { "" };
+    let named = |field: &Value| field["$ref"].as_str().map(|name| name.rsplit('/').next().unwrap().to_owned());
+    let what = match types.first() {
+        Some(&"boolean") if or_null.is_empty() => "true or false",
+        Some(&"boolean") => return "true, false or null".into(),
+        Some(&"integer") => "whole number",
+        Some(&"number") => "number",
+        Some(&"object") => "object",
+        Some(&"string") if field["format"] == "date-time" => "time",
+        Some(&"string") if field["pattern"].as_str().is_some_and(|pattern| pattern.starts_with("^(full|")) => "scope",
+        Some(&"string") => "text",
+        Some(&"array") => match named(&field["items"]).as_deref() {
+            Some("RecordPath") => "list of paths",
+            Some(_) => "list of objects",
+            None => "list of texts",
+        },
+        _ => match named(field) {
+            Some(name) if whole["$defs"][&name]["oneOf"].is_array() => "word",
+            Some(_) => "object",
+            None => "any value",
+        },
+    };
+    format!("{what}{or_null}")
+}
+
 #[test]
-fn the_page_lists_every_field_of_every_record() {
-    let mut renamed = None;
-    for line in BODIES.lines().map(str::trim) {
-        if let Some((_, rest)) = line.split_once("rename = \"") {
-            renamed = rest.split('"').next();
+fn the_page_lists_the_fields_of_every_record_and_no_others() {
+    let schemas = eco::record::schemas(true);
+    let kinds: Vec<&str> = schemas.iter().map(|(kind, _)| *kind).collect();
+    for (kind, schema) in &schemas {
+        let section = PAGE.split(&format!("\n.Ss {kind}\n")).nth(1).unwrap_or_else(|| panic!("the page has no section {kind}"));
+        let section = section.split("\n.S").next().unwrap();
+        let item = |line: &str| {
+            let (name, what) = line.strip_prefix(".It Cm ")?.split_once(" Pq ")?;
+            // Written only where it is true.
+            Some((name.to_owned(), if what == "true, optional" { "true or false, optional".to_owned() } else { what.to_owned() }))
+        };
+        let mut listed: Vec<(String, String)> = section.lines().filter_map(item).collect();
+        let envelope = ["type", "time", "ecosystem", "host"];
+        let mut known: Vec<(String, String)> = fields(schema, schema).into_iter().filter(|(name, _)| !envelope.contains(&name.as_str())).collect();
+        for (name, part) in schema["$defs"].as_object().into_iter().flatten() {
+            // A path is explained in the beginning, a record that is part of another in its own section.
+            if name != "RecordPath" && !kinds.contains(&name.to_lowercase().as_str()) && part["properties"].is_object() {
+                known.extend(fields(part, schema));
+            }
         }
-        let Some((name, kind)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) else { continue };
-        if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '#') {
-            continue; // a function, not a field
-        }
-        let name = renamed.take().unwrap_or(name);
-        // A path is two fields, whatever it is called in the code.
-        let item =
-            if kind.contains("RecordPath") && !kind.contains("Vec") { ".It Cm path , path_b64 ".to_owned() } else { format!(".It Cm {name} Pq ") };
-        assert!(PAGE.lines().any(|line| line.starts_with(&item)), "the page lacks {item}");
+        listed.sort();
+        known.sort();
+        assert_eq!(listed, known, "{kind}: the page (left) and the code (right)");
     }
 }
