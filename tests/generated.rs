@@ -67,7 +67,7 @@ fn the_schemas_are_generated() {
 #[test]
 fn the_schemas_take_every_example_and_refuse_it_broken() {
     let script = here("tests/validate_records.py");
-    let jsonschema = Command::new("python3").args(["-c", "import jsonschema, referencing"]).output();
+    let jsonschema = Command::new("python3").args(["-c", "import jsonschema"]).output();
     if !jsonschema.is_ok_and(|done| done.status.success()) {
         return not_shown("a validator that is not ours agrees with the schemas", "python3-jsonschema is not installed");
     }

@@ -16,17 +16,20 @@ import re
 import sys
 
 from jsonschema import Draft202012Validator, FormatChecker
-from referencing import Registry, Resource
+
+try:
+    from referencing import Registry, Resource
+except ImportError:  # jsonschema before 4.18
+    from jsonschema import RefResolver
+
+    Registry = None
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "schema"
 SCHEMAS = {file.stem: json.loads(file.read_text()) for file in FOLDER.glob("*.json")}
 TYPES = sorted(SCHEMAS.keys() - {"record"})
 SHOWN = 5
 
-formats = FormatChecker(formats=())
 
-
-@formats.checks("date-time", raises=ValueError)
 def is_time(value):
     """RFC 3339 in UTC, with a Z."""
     if not isinstance(value, str):
@@ -35,6 +38,11 @@ def is_time(value):
         return False
     datetime.datetime.fromisoformat(value[:19])
     return True
+
+
+# Of the formats this one alone is used, and what it accepts by itself depends on what else is installed.
+FORMATS = FormatChecker(formats=())
+FORMATS.checkers["date-time"] = (is_time, ValueError)
 
 
 def closed(schema):
@@ -50,8 +58,11 @@ def closed(schema):
 
 
 def validator(schema):
-    registry = Registry().with_resources((f"{name}.json", Resource.from_contents(text)) for name, text in SCHEMAS.items())
-    return Draft202012Validator(schema, format_checker=formats, registry=registry)
+    files = {f"{name}.json": text for name, text in SCHEMAS.items()}
+    if Registry is None:
+        return Draft202012Validator(schema, format_checker=FORMATS, resolver=RefResolver("", schema, store=files))
+    registry = Registry().with_resources((name, Resource.from_contents(text)) for name, text in files.items())
+    return Draft202012Validator(schema, format_checker=FORMATS, registry=registry)
 
 
 OPEN = {name: validator(schema) for name, schema in SCHEMAS.items()}
