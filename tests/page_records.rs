@@ -2,6 +2,7 @@
 
 use eco::record::{Line, Record, to_json};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 const PAGE: &str = include_str!("../man/eco-records.5");
 const EXAMPLES: &str = include_str!("../lib/src/record/examples.ndjson");
@@ -99,4 +100,38 @@ fn the_page_lists_the_fields_of_every_record_and_no_others() {
         known.sort();
         assert_eq!(listed, known, "{kind}: the page (left) and the code (right)");
     }
+}
+
+#[test]
+fn what_a_schema_requires_the_reader_does_and_nothing_else() {
+    let schemas: BTreeMap<&str, Value> = eco::record::schemas(false).into_iter().collect();
+    let mut looked_at = 0;
+    for json in examples() {
+        let record: Value = serde_json::from_str(&json).unwrap();
+        let required = schemas[record["type"].as_str().unwrap()]["required"].as_array().unwrap();
+        for name in record.as_object().unwrap().keys() {
+            let mut lacking = record.clone();
+            lacking.as_object_mut().unwrap().remove(name);
+            let fault = Line::parse(1, lacking.to_string().into_bytes()).fault;
+            assert_eq!(fault.is_some(), required.iter().any(|required| required == name), "{name} is missing: {fault:?}: {lacking}");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 150, "only {looked_at} fields were looked at");
+}
+
+#[test]
+fn the_words_that_a_schema_allows_are_those_that_the_field_is_described_with() {
+    let mut looked_at = 0;
+    for (kind, schema) in eco::record::schemas(false) {
+        let parts = schema["$defs"].as_object().into_iter().flat_map(|parts| parts.values());
+        for (name, field) in parts.chain([&schema]).filter_map(|part| part["properties"].as_object()).flatten() {
+            let Some(allowed) = field["enum"].as_array() else { continue };
+            let allowed: BTreeSet<&str> = allowed.iter().filter_map(Value::as_str).collect();
+            let described: BTreeSet<&str> = field["description"].as_str().unwrap().split('`').skip(1).step_by(2).collect();
+            assert_eq!(allowed, described, "{kind}: {name}");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 10, "only {looked_at} fields were looked at");
 }
