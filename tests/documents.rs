@@ -1,11 +1,7 @@
-//! Documents whose commands are run: every block, in order, with the real programs. A block that is not run cannot be written: other
-//! kinds of code blocks are refused.
-//!
-//! Comments above a block, which a reader of the page does not see, say what is done before it, how it ends, and what must hold after
-//! it: `<!-- before: COMMAND -->`, `<!-- ends 1 0; 0 -->` (the exit codes of each command's pipe, `-` for any, all 0
-//! without), `<!-- after: COMMAND -->`.
+//! Documents whose commands are run: every block, in order, with the real programs.
 
-use crate::harness::{World, not_shown, program};
+use crate::harness::blocks::{self, Block, Reader};
+use crate::harness::{World, not_shown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,117 +15,16 @@ fn document(name: &str) -> String {
     fs::read_to_string(here("docs").join(name)).unwrap()
 }
 
-/// One block, with what the comments above it say.
-#[derive(Debug, Default)]
-struct Block {
-    line: usize,
-    heading: String,
-    before: Vec<String>,
-    ends: Option<String>,
-    after: Vec<String>,
-    text: String,
-}
-
-/// Every block of a document, or what there is in it that would escape.
-fn blocks(text: &str) -> Result<Vec<Block>, String> {
-    let (mut found, mut next, mut heading): (Vec<Block>, Block, String) = Default::default();
-    let mut lines = (1..).zip(text.lines());
-    while let Some((line, text)) = lines.next() {
-        let refuse = |why: &str| Err(format!("line {line}: {why}: {text}"));
-        let told = text.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->"));
-        if let Some(told) = told {
-            match told.split_once(' ') {
-                Some(("before:", command)) => next.before.push(command.to_owned()),
-                Some(("ends", codes)) => next.ends = Some(codes.to_owned()),
-                Some(("after:", command)) => next.after.push(command.to_owned()),
-                _ => return refuse("it is not known what this wants"),
-            }
-        } else if text == "```sh" {
-            let (mut text, mut ended) = (String::new(), false);
-            for (_, line) in lines.by_ref() {
-                text.push_str(line);
-                text.push('\n');
-                ended = line == "```";
-                if ended {
-                    break;
-                }
-            }
-            let Some(text) = text.strip_suffix("```\n").filter(|text| ended && !text.trim().is_empty() && !text.contains("```")) else {
-                return refuse("a block that is empty or does not end");
-            };
-            let text = text.to_owned();
-            found.push(Block { line, heading: heading.clone(), text, ..std::mem::take(&mut next) });
-        } else if !next.before.is_empty() || next.ends.is_some() || !next.after.is_empty() {
-            return refuse("what is said of a block stands right above it");
-        } else if text.contains("```") || text.contains("~~~") || text.contains("<pre") || text.contains("<code") || text.contains("<!--") {
-            return refuse("every block begins with ```sh and is run");
-        } else if text.starts_with("    ") || text.starts_with('\t') {
-            return refuse("an indented block would not be run");
-        } else if text.starts_with('#') {
-            heading = text.trim_start_matches('#').trim().to_owned();
-        }
-    }
-    Ok(found)
-}
-
-/// The commands of a block: a line and those that it goes on with.
-fn commands(text: &str) -> Vec<String> {
-    let (mut found, mut command) = (Vec::new(), String::new());
-    for line in text.lines() {
-        if command.is_empty() && (line.trim().is_empty() || line.starts_with('#')) {
-            continue;
-        }
-        command.push_str(line);
-        command.push('\n');
-        let goes_on = ["|", "\\", "&&", "||"].iter().any(|end| line.ends_with(end));
-        // A here-document without its end is only warned of.
-        let read = Command::new("bash").args(["-n", "-c", &command]).output().unwrap();
-        if !goes_on && read.status.success() && read.stderr.is_empty() {
-            found.push(std::mem::take(&mut command));
-        }
-    }
-    assert!(command.is_empty(), "no whole command: {command}");
-    found
-}
-
 /// Runs the blocks of a document one after the other. Words of the page stand for what they are in this world.
 #[track_caller]
-fn run(world: &World, name: &str, path: &str, words: &[(&str, &str)]) -> Vec<Block> {
-    let all = blocks(&document(name)).unwrap_or_else(|why| panic!("{name}, {why}"));
-    let meant = |text: &str| words.iter().fold(text.to_owned(), |text, (word, here)| text.replace(word, here));
-    let bash = |text: &str| world.run("/bin/bash").args(["-c", text]).env("PATH", path);
-    let codes = world.folder().join("codes");
-    for Block { line, before, ends, after, text, .. } in &all {
-        for command in before {
-            let ran = bash(&format!("set -e\n{}", meant(command))).ran();
-            assert!(ran.code == 0, "{name}, line {line}, before: {command}\n{ran}");
-        }
-        let commands = commands(&meant(text));
-        let script: String = commands.iter().map(|command| format!("{command}echo \"${{PIPESTATUS[*]}}\" >>'{}'\n", codes.display())).collect();
-        fs::write(&codes, "").unwrap();
-        let ran = bash(&script).ran();
-        let ended: Vec<String> = fs::read_to_string(&codes).unwrap().lines().map(str::to_owned).collect();
-        let well = match ends {
-            Some(codes) => {
-                let as_said = |(ended, said): (&String, &str)| {
-                    let (ended, said): (Vec<_>, Vec<_>) = (ended.split(' ').collect(), said.split(' ').collect());
-                    ended.len() == said.len() && ended.iter().zip(said).all(|(ended, said)| *ended == said || said == "-")
-                };
-                ended.len() == codes.split("; ").count() && ended.iter().zip(codes.split("; ")).all(as_said)
-            }
-            None => ended.len() == commands.len() && ended.iter().all(|codes| codes.split(' ').all(|code| code == "0")),
-        };
-        assert!(well, "{name}, line {line}: ended with {ended:?}, and not with {ends:?}\n{ran}");
-        for command in after {
-            let ran = bash(&meant(command)).ran();
-            assert!(ran.code == 0, "{name}, line {line}, after: {command}\n{ran}");
-        }
+fn run(world: &World, name: &str, folders: &[&str], words: &[(&str, &str)]) -> Vec<Block> {
+    let all = blocks::of_document(&document(name)).unwrap_or_else(|why| panic!("{name}, {why}"));
+    let mut reader = Reader::new(world, folders);
+    for (word, here) in words {
+        reader.word(word, here);
     }
+    all.iter().for_each(|block| reader.run(name, block));
     all
-}
-
-fn programs() -> String {
-    format!("{}:/usr/bin:/bin", program("eco-health").parent().unwrap().display())
 }
 
 /// Whether a program that a document wants is here; if not, that is said.
@@ -142,9 +37,9 @@ fn has(program: &str, what: &str) -> bool {
 }
 
 #[test]
-fn a_block_cannot_escape() {
+fn a_block_of_a_document_cannot_escape() {
     let one = "# A\n\n<!-- before: x -->\n<!-- ends 1 0; 0 -->\n```sh\na | b\nc\n```\n";
-    let found = blocks(one).unwrap();
+    let found = blocks::of_document(one).unwrap();
     assert_eq!((found.len(), found[0].line, found[0].heading.as_str(), found[0].text.as_str()), (1, 5, "A", "a | b\nc\n"));
     assert_eq!((found[0].before.as_slice(), found[0].ends.as_deref()), (["x".to_owned()].as_slice(), Some("1 0; 0")));
     for other in [
@@ -163,10 +58,10 @@ fn a_block_cannot_escape() {
         "<!-- befor: x -->\n```sh\na\n```\n",
         "<!-- a\n```sh\nb\n```\n-->\n",
     ] {
-        assert!(blocks(other).is_err(), "{other}");
+        assert!(blocks::of_document(other).is_err(), "{other}");
     }
     assert_eq!(
-        commands("# why\na |\n  b\n\nc <<'END'\nx\nEND\nif d; then\n  e\nfi\n"),
+        blocks::commands("# why\na |\n  b\n\nc <<'END'\nx\nEND\nif d; then\n  e\nfi\n"),
         ["a |\n  b\n", "c <<'END'\nx\nEND\n", "if d; then\n  e\nfi\n"]
     );
 }
@@ -265,7 +160,7 @@ fn the_old_procedures_are_followed_heading_by_heading_and_each_new_line_works() 
         ("--every 60s --for 2h", "--every 200ms --count 3"),
         ("--every 60s", "--every 200ms --count 3"),
     ];
-    let all = run(&world, name, &programs(), &words);
+    let all = run(&world, name, &[], &words);
     for (heading, blocks) in OLD.into_iter().filter(|(_, blocks)| *blocks > 0) {
         assert!(sections[heading] >= blocks, "{heading}: what the old blocks did");
         assert!(all.iter().filter(|block| block.heading == heading).count() >= blocks, "{heading}: the new lines");
@@ -316,8 +211,7 @@ fn a_fleet_goes_through_one_stream_and_only_the_broken_one_is_rolled_back() {
 
     let settled = || two.tree("").without(&["", ".eco", "data/metrics", "data/shop.db", "data/shop.db-shm", "data/shop.db-wal", "logs", "run"]);
     let (pid, before) = (two.pid(), settled());
-    let path = format!("{}:{}", tools.display(), programs());
-    let all = run(&one, "fleet.md", &path, &[("--every 60s", "--every 200ms --count 3")]);
+    let all = run(&one, "fleet.md", &[tools.to_str().unwrap()], &[("--every 60s", "--every 200ms --count 3")]);
     assert!(all.len() >= 8, "only {} blocks were found: the reading is broken", all.len());
     before.same_as(&settled());
     assert_eq!(two.pid(), pid, "the sound one was not even stopped");

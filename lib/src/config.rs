@@ -6,6 +6,7 @@
 mod describe;
 
 use crate::error::{Error, Named, Result, nearest};
+use crate::evidence;
 use crate::gate;
 use crate::health::Probe;
 use crate::restore::{self, Verify};
@@ -64,6 +65,8 @@ pub struct Config {
     pub notify: Option<Notify>,
     /// How a new version gets its traffic.
     pub rollout: Option<Plan>,
+    /// What is looked at after an incident, beside the tree.
+    pub evidence: evidence::Rules,
     /// Where programs without a slash in their name are looked for.
     pub path: Option<OsString>,
 }
@@ -87,6 +90,12 @@ impl Config {
     /// The running service.
     pub fn service(&self) -> Service {
         Service::new(&self.root, &self.control, &self.units).with_path(self.path.clone())
+    }
+
+    /// The files of `log` probes, as they are written.
+    pub fn log_probes(&self) -> Vec<PathBuf> {
+        let path = |probe: &Probe| if let Probe::Log { path, .. } = probe { Some(path.clone()) } else { None };
+        self.probes.iter().filter_map(path).collect()
     }
 
     /// The store, or the sentence that says how to name one.
@@ -136,6 +145,8 @@ struct File {
     gate: gate::Checks,
     notify: Option<Notify>,
     rollout: Option<Plan>,
+    #[serde(default)]
+    evidence: evidence::Rules,
 }
 
 #[derive(Default, Deserialize)]
@@ -266,6 +277,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.gate = parsed.gate;
         config.notify = parsed.notify;
         config.rollout = parsed.rollout;
+        config.evidence = parsed.evidence;
         config.path = overrides.path.clone();
     })
 }
@@ -338,12 +350,14 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         gate: gate::Checks::default(),
         notify: None,
         rollout: None,
+        evidence: evidence::Rules::default(),
         path: None,
     };
     fill(&mut config);
     config.capture.check().map_err(|why| Error::Config(format!("[snapshot]: {why}")))?;
     config.control.check().map_err(|why| Error::Config(format!("[control]: {why}")))?;
     config.gate.check().map_err(|why| Error::Config(format!("[gate]: {why}")))?;
+    config.evidence.check().map_err(|why| Error::Config(format!("[evidence]: {why}")))?;
     if config.notify.as_ref().is_some_and(|notify| notify.command.is_empty()) {
         return Err(Error::Config("[notify] needs a command".into()));
     }

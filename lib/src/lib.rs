@@ -32,6 +32,7 @@
 //!
 //! **edge**: people and pipes
 //! - [`config`]: `eco.toml` -> the types that the modules above own
+//! - [`evidence`]: beside the report, what differs, what was changed and what the logs say, without secrets
 //! - [`report`]: records -> the incident report
 //! - [`monitor`]: a sample of health as monitoring systems read it
 //! - [`tool`]: what every main shares: words, pipe, clock, exit, one-line errors
@@ -62,6 +63,7 @@ pub mod restore;
 pub mod service;
 
 pub mod config;
+pub mod evidence;
 pub mod monitor;
 pub mod report;
 pub mod tool;

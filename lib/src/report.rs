@@ -6,6 +6,7 @@
 //! `<script>` or hold a newline, and is still a name in a table.
 
 mod action;
+mod case;
 mod derive;
 mod health;
 mod incident;
@@ -20,6 +21,7 @@ pub(crate) mod words;
 pub use notice::notice;
 pub use save::{Destination, destination};
 
+use crate::evidence::Summary;
 use crate::record::{Record, Restore, Stamp};
 use crate::time::{Timestamp, seconds_between};
 use serde::Serialize;
@@ -176,6 +178,16 @@ pub struct Report {
     pub prevention: Vec<String>,
     /// How far the stream can be trusted.
     pub quality: Quality,
+    /// What was gathered beside the report.
+    pub evidence: Option<Summary>,
+}
+
+impl Report {
+    /// Says what was gathered beside it, and what that confirms.
+    pub fn add_evidence(&mut self, evidence: Summary) {
+        self.confirmed.extend(evidence.fact.clone());
+        self.evidence = Some(evidence);
+    }
 }
 
 /// The parts of the duration.

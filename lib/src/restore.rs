@@ -31,7 +31,7 @@ mod undo;
 pub use journal::{Memory, is_used, pending, refuse_while_pending};
 pub use recover::{abort, recover};
 pub use run::{Order, order_by_command, restore};
-pub use safety::in_use;
+pub use safety::{SetAside, in_use, set_aside};
 pub use stage::Staging;
 pub use target::extract_to;
 pub use undo::undo;
@@ -111,6 +111,8 @@ pub struct Stage<'a> {
     pub host: Option<String>,
     /// Shows the plan and asks; false ends the run before anything was changed.
     pub confirm: &'a mut dyn FnMut(&Plan) -> Result<bool>,
+    /// Is told what begins now, and of how many bytes that will be.
+    pub expect: &'a dyn Fn(&str, u64),
     /// Is told bytes read and written.
     pub progress: &'a (dyn Fn(u64) + Sync),
     /// Is told of owners that are not the same here as in the archive, if there are any.

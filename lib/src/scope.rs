@@ -154,6 +154,15 @@ impl Scopes {
         config.into_iter().chain(modules).map(|(unit, roots)| (unit, outside(roots))).filter(|(_, roots)| !roots.is_empty()).collect()
     }
 
+    /// What a path belongs to, in one word: `module:ID`, or the name of a scope; the one whose root lies deepest. `other` if it is none's.
+    pub fn owner(&self, path: &Path) -> String {
+        let named = self.named.iter().map(|(name, roots)| (name.clone(), roots));
+        let all = named.chain(self.modules.iter().map(|(id, roots)| (Scope::Module(id.clone()).to_string(), roots)));
+        let depth = |roots: &[PathBuf]| roots.iter().filter(|root| path.starts_with(root)).map(|root| root.components().count()).max();
+        let deepest = all.filter_map(|(name, roots)| Some((depth(roots)?, name))).max_by_key(|(depth, _)| *depth);
+        deepest.map_or_else(|| "other".into(), |(_, name)| name)
+    }
+
     /// Which scopes a snapshot with these roots can restore, as its `covers` says it: the names of `[scopes]`, `modules` for all
     /// of them, single ones otherwise.
     pub fn covered_by(&self, captured: &[PathBuf]) -> Vec<String> {
@@ -253,6 +262,13 @@ mod tests {
         assert!(!said("config data", "full"));
         assert!(said("config", "config:limits"));
         assert!(said("modules", "module:ui") && said("module:ui", "module:ui") && !said("module:ui", "module:other"));
+    }
+
+    #[test]
+    fn a_path_belongs_to_the_unit_whose_root_lies_deepest() {
+        let owner = |path: &str| shop().owner(Path::new(path));
+        assert_eq!([owner("data/a"), owner("data/learning/a"), owner("ui"), owner("config/x")], ["data", "module:learning", "module:ui", "config"]);
+        assert_eq!(owner("elsewhere"), "other");
     }
 
     #[test]

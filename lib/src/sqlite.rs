@@ -8,12 +8,14 @@ use crate::scope::{Found, JOURNALS};
 use crate::tree::Digest;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 /// The first bytes of every database: <https://www.sqlite.org/fileformat.html>, 1.3.
@@ -109,7 +111,7 @@ fn try_back_up(database: &Path, copy: &Path) -> rusqlite::Result<bool> {
         // All pages in one step: nobody can write in between, so the copy never starts over.
         match backup.step(-1)? {
             StepResult::Done => return Ok(true),
-            _ => std::thread::sleep(PATIENCE / 100),
+            _ => thread::sleep(PATIENCE / 100),
         }
     }
     Ok(false)
@@ -140,7 +142,53 @@ pub fn masked_digest(database: &Path) -> Result<Digest> {
     }
 }
 
-fn is_database(path: &Path) -> bool {
+/// How long counting may take: a database can be made so that it never ends.
+const COUNTING: Duration = Duration::from_secs(5);
+/// No more tables are counted.
+const MOST_TABLES: usize = 200;
+
+/// The tables of a database and how many rows each has. It is opened for writing, so that what lies in its journals is seen: give it a
+/// copy.
+///
+/// # Errors
+/// [`Error::Other`] with SQLite's reason.
+pub fn count_rows(copy: &Path) -> Result<BTreeMap<String, u64>> {
+    let open = || -> rusqlite::Result<Connection> {
+        let database = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        database.pragma_update(None, "trusted_schema", false)?;
+        Ok(database)
+    };
+    let count = |database: &Connection| -> rusqlite::Result<BTreeMap<String, u64>> {
+        // A virtual table is code of somebody's.
+        let tables =
+            "select name from sqlite_schema where type = 'table' and name not like 'sqlite~_%' escape '~' and sql not like 'create virtual%'";
+        let mut tables = database.prepare(&format!("{tables} order by name limit {MOST_TABLES}"))?;
+        let names = tables.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        let rows = |name: String| {
+            let query = format!("select count(*) from \"{}\"", name.replace('"', "\"\""));
+            let rows: i64 = database.query_row(&query, [], |row| row.get(0))?;
+            Ok((name, rows.max(0) as u64))
+        };
+        names.into_iter().map(rows).collect()
+    };
+    let why = |e: rusqlite::Error| Error::Other(format!("its tables cannot be counted: {e}"));
+    let database = open().map_err(why)?;
+    let alarm = database.get_interrupt_handle();
+    let (done, waits) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        if waits.recv_timeout(COUNTING) == Err(mpsc::RecvTimeoutError::Timeout) {
+            alarm.interrupt();
+        }
+    });
+    let counted = count(&database);
+    drop(done);
+    // It only waits, and cannot fail.
+    let _ = watch.join();
+    counted.map_err(why)
+}
+
+/// Whether a file is a database.
+pub fn is_database(path: &Path) -> bool {
     let mut start = [0; 16];
     File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *MAGIC
 }
@@ -191,6 +239,18 @@ mod tests {
         fs::remove_file(&again).unwrap();
         back_up(&dir.path().join("data/shop.db"), &again).unwrap();
         assert_ne!(masked_digest(&again).unwrap(), *digest);
+    }
+
+    #[test]
+    fn rows_are_counted_and_other_peoples_code_is_not_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.db");
+        let made = "create table \"a \"\" b\"(x); insert into \"a \"\" b\" values (1), (2); create table empty(x); create view v as select 1;";
+        Connection::open(&file).unwrap().execute_batch(made).unwrap();
+        assert_eq!(count_rows(&file).unwrap(), BTreeMap::from([("a \" b".to_owned(), 2), ("empty".to_owned(), 0)]));
+        fs::write(&file, "SQLite format 3\0 and nothing else").unwrap();
+        assert!(count_rows(&file).unwrap_err().to_string().starts_with("its tables cannot be counted: "));
+        assert!(count_rows(&dir.path().join("none.db")).is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use pin::{pin, unpin};
 pub use prune::{Candidate, Pruned, Pruning};
 pub use rehearse::rehearse;
 pub use take::{Mode, Quiet, Taken, Taking, take};
-pub use verify::{Depth, verify};
+pub use verify::{Depth, Meter, verify};
 
 use crate::archive::{Archive, Base, Head, file_stem, find_base, lacks};
 use crate::disk;

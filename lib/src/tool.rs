@@ -1,29 +1,33 @@
 //! What every program shares: its words, its pipe, the clock, the exit code, one-line errors. Only this module prints, exits,
 //! and reads the environment and the clock.
 
+mod ask;
 mod ear;
 mod human;
 mod keep;
 mod live;
 mod pipe;
+mod progress;
 
 pub use keep::{Kept, mark};
 pub use live::Live;
+pub use progress::{Progress, Waiting};
 
 use crate::config::{self, Config, Overrides};
 use crate::error::{Error, Exit, Named, Result};
 use crate::monitor;
-use crate::record::{Line, Record, Stamp};
+use crate::record::{Line, Record, Snapshot, Stamp};
 use crate::report::words;
 use crate::time::{Span, Timestamp};
 use clap::{Args, Parser, ValueHint};
 use pipe::{Input, Output};
+use std::cell::OnceCell;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// What `--config` says in full, for programs that have more to say about it.
 pub const CONFIG: &str = "The service's description, `eco.toml`.\n\nWithout it: the file that `$ECO_CONFIG` names, else `eco.toml` here or in a \
@@ -81,7 +85,8 @@ pub struct Tool {
     forward: bool,
     bad_lines: u64,
     worst: Exit,
-    watches_signals: bool,
+    watches_signals: Arc<AtomicBool>,
+    line: OnceCell<Arc<progress::Line>>,
     stop: Arc<AtomicBool>,
     ear: Option<ear::Ear>,
 }
@@ -109,7 +114,8 @@ where
         forward: true,
         bad_lines: 0,
         worst: Exit::Done,
-        watches_signals: false,
+        watches_signals: Arc::default(),
+        line: OnceCell::new(),
         stop: Arc::default(),
         ear: None,
     };
@@ -118,6 +124,12 @@ where
     let (mut exit, stopped_by) = done.map_or_else(|stopped| stopped, |exit| (exit, String::new()));
     if !stopped_by.is_empty() {
         tool.error(&stopped_by);
+    }
+    if stopped_by.is_empty()
+        && let Err(e) = tool.output.end()
+        && !matches!(e, Error::ReaderGone)
+    {
+        exit = exit.and(e.exit());
     }
     // The last flush is part of the work: a full disk behind stdout must not end as success.
     if let Err(e) = tool.output.flush()
@@ -498,7 +510,7 @@ impl Tool {
     /// [`Error::Other`] if signal handlers cannot be set.
     pub fn catch_signals(&mut self) -> Result<()> {
         // Set twice, the second set would take the first signal for the second.
-        if std::mem::replace(&mut self.watches_signals, true) {
+        if self.watches_signals.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
@@ -534,10 +546,10 @@ impl Tool {
         }
     }
 
-    /// One sentence about what went wrong. Control characters are escaped: names come from trees and archives.
+    /// One sentence about what went wrong. What a terminal would act on is escaped: names come from trees and archives.
     pub fn error(&self, sentence: &str) {
         use io::Write;
-        let line: String = sentence.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
+        let line = words::visible(sentence);
         // In one piece: the programs of a pipe share one stderr. Nowhere to complain when it is closed.
         let _ = io::stderr().write_all(format!("{}: {line}\n", self.name).as_bytes());
     }
@@ -561,107 +573,61 @@ impl Tool {
     /// Lines that show a series of samples where they stand, taken every so often; `None` unless stdout is a terminal that shows tables
     /// and can move its cursor.
     pub fn live(&self, every: Span) -> Option<Live> {
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         let name = self.ecosystem.clone().unwrap_or_else(|| "the service".into());
-        (self.is_human() && io::stdout().is_terminal() && !dumb).then(|| Live::new(name, every, is_coloured()))
+        (self.is_human() && io::stdout().is_terminal() && !is_dumb()).then(|| Live::new(name, every, is_coloured()))
     }
 
     /// A line on stderr about what is waited for; silent unless stderr is a terminal.
     pub fn waiting(&self) -> Waiting {
-        let bar = indicatif::ProgressBar::with_draw_target(None, self.target());
-        let style = indicatif::ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
-        bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()));
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Waiting { bar }
-    }
-
-    fn target(&self) -> indicatif::ProgressDrawTarget {
-        let hidden = self.common.no_progress || self.common.quiet || !io::stderr().is_terminal();
-        if hidden { indicatif::ProgressDrawTarget::hidden() } else { indicatif::ProgressDrawTarget::stderr() }
+        self.line().wait()
     }
 
     /// A running count of bytes on stderr, for work that takes long enough to be wondered about; silent unless stderr is a terminal.
-    pub fn progress(&self, what: &'static str) -> Progress {
-        let bar = indicatif::ProgressBar::with_draw_target(None, self.target());
-        let style = indicatif::ProgressStyle::with_template("{spinner} {msg} {bytes}, {bytes_per_sec}");
-        bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()));
-        bar.set_message(what);
-        Progress { bar, bytes: AtomicU64::new(0), since: Mutex::new(Instant::now()) }
+    pub fn progress(&self, what: &str) -> Progress {
+        self.line().count(what)
     }
 
-    /// Asks a yes-or-no question at the terminal, whatever stdin is. `None` where there is no terminal.
+    fn line(&self) -> &Arc<progress::Line> {
+        self.line.get_or_init(|| {
+            let is_shown = !self.common.no_progress && !self.common.quiet && io::stderr().is_terminal() && !is_dumb();
+            Arc::new(progress::Line::new(is_shown, self.watches_signals.clone()))
+        })
+    }
+
+    /// Whether there is somebody to ask.
+    pub fn can_ask(&self) -> bool {
+        ask::terminal().is_some()
+    }
+
+    /// Asks a yes-or-no question at the terminal, whatever stdin is. No answer is a no. `None` where there is no terminal.
     ///
     /// # Errors
-    /// [`Error::Path`] when the terminal cannot be read.
+    /// [`Error::Interrupted`] when a signal comes instead of an answer; [`Error::Path`] when the terminal cannot be read.
     pub fn ask(&mut self, question: &str) -> Result<Option<bool>> {
-        use io::{BufRead, Write};
         self.output.flush()?;
-        if !(io::stderr().is_terminal() || io::stdout().is_terminal()) {
-            return Ok(None);
+        let Some(terminal) = ask::terminal() else { return Ok(None) };
+        self.catch_signals()?;
+        ask::ask(terminal, question, &self.stop).map(Some)
+    }
+
+    /// People see rows of this kind, which say all about the records that they follow from, and what they come to in the end.
+    pub fn is_for(&mut self, kind: &'static str) {
+        if let Some(table) = self.output.table() {
+            table.is_for(kind);
         }
-        let tty = Path::new("/dev/tty");
-        let Ok(mut terminal) = std::fs::File::options().read(true).write(true).open(tty) else { return Ok(None) };
-        write!(terminal, "{question} [y/N] ").named("write to", tty)?;
-        let mut answer = String::new();
-        io::BufReader::new(terminal).read_line(&mut answer).named("read", tty)?;
-        Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
     }
-}
 
-/// What is waited for, on one line that goes when the value does.
-pub struct Waiting {
-    bar: indicatif::ProgressBar,
-}
-
-impl Waiting {
-    /// Says what stands in the way now.
-    pub fn on(&self, what: &str) {
-        self.bar.set_message(words::visible(what));
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
+    /// A snapshot that records of this program will name: people are told how old it is.
+    pub fn knows(&mut self, stamp: &Stamp, snapshot: &Snapshot) {
+        if let Some(table) = self.output.table() {
+            table.knows(stamp, snapshot);
+        }
     }
 }
 
 /// A number of bytes as people read it: `7.9 KiB`.
 pub fn size(bytes: u64) -> String {
     crate::report::words::size(bytes)
-}
-
-/// A running count of bytes, shown once the work has taken a second.
-pub struct Progress {
-    bar: indicatif::ProgressBar,
-    bytes: AtomicU64,
-    since: Mutex<Instant>,
-}
-
-impl Progress {
-    /// Counts on.
-    pub fn add(&self, bytes: u64) {
-        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).elapsed() > Duration::from_secs(1) {
-            if self.bar.is_finished() {
-                self.bar.reset();
-            }
-            self.bar.set_position(bytes);
-        }
-    }
-
-    /// Makes room on the terminal for something else, and starts to count anew.
-    pub fn pause(&self) {
-        self.bar.finish_and_clear();
-        self.bytes.store(0, Ordering::Relaxed);
-        *self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Instant::now();
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
 }
 
 /// `$ECO_NOW` must be a time, if it is set; checked once, before any work.
@@ -679,14 +645,29 @@ fn now() -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
-/// Tables for people: with colour at a terminal unless `NO_COLOR` is set, as wide as the terminal is.
+/// Tables for people, as wide as the terminal is. Into a pipe or a file everything is written, unless `$COLUMNS` says how wide the
+/// reader's page is.
 fn table() -> human::Table {
-    let width = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
-    human::Table::new(is_coloured(), width, now())
+    let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let width = move || {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        // A terminal that does not know how wide it is is taken for one of the old ones.
+        size.map(|size| if size.ws_col > 0 { size.ws_col.into() } else { said.unwrap_or(80) }).or(said).filter(|width| *width > 0)
+    };
+    human::Table::new(is_coloured(), Box::new(width), now())
 }
 
+/// As everybody does it: `$NO_COLOR` is the last word, then `$CLICOLOR_FORCE`, then `$CLICOLOR`, then whether it is a terminal that
+/// knows colours.
 fn is_coloured() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    use anstyle_query::{clicolor, clicolor_force, no_color, term_supports_color};
+    let may = clicolor() != Some(false) && io::stdout().is_terminal() && (term_supports_color() || clicolor() == Some(true));
+    !no_color() && (clicolor_force() || may)
+}
+
+/// A terminal that cannot move its cursor.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 fn host_name() -> Option<String> {

@@ -2,6 +2,7 @@
 //! own eyes. Processes that were started inside are gone when the world is.
 
 mod apart;
+pub mod blocks;
 mod dice;
 mod run;
 mod seen;

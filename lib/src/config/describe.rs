@@ -1,6 +1,7 @@
 //! What each section of `eco.toml` resolves to, for the person who wrote it.
 
 use super::Config;
+use crate::evidence;
 use crate::gate::Checks;
 use crate::health::{LOG_WINDOW, Probe, Says, TimeForm};
 use crate::rollout::Command;
@@ -248,6 +249,7 @@ impl Text<'_> {
             }
             self.line("skip", list(&config.gate.skip));
         }
+        self.evidence(config);
         self.rollout(config);
         if let Some(notify) = &config.notify {
             self.section("notify");
@@ -272,6 +274,20 @@ fn usage(config: &Config) -> &'static str {
 }
 
 impl Text<'_> {
+    fn evidence(&mut self, config: &Config) {
+        let rules = &config.evidence;
+        if *rules == evidence::Rules::default() {
+            return;
+        }
+        self.section("evidence");
+        let (before, after) = rules.window();
+        self.line("logs", list(&rules.logs));
+        self.line("lines", format!("from {before} before the onset to {after} after it"));
+        self.line("log_zone", rules.log_zone.word());
+        self.line("mask", list(&rules.mask.iter().map(evidence::Pattern::word).collect::<Vec<_>>()));
+        self.line("exclude", list(&rules.exclude));
+    }
+
     fn rollout(&mut self, config: &Config) {
         let Some(plan) = &config.rollout else { return };
         self.section("rollout");

@@ -13,6 +13,8 @@ pub(crate) fn visible(text: &str) -> String {
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}' => {
                 shown.extend(letter.escape_unicode())
             }
+            // As invisible, and rarer: soft hyphens, annotations, tags.
+            '\u{ad}' | '\u{180e}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => shown.extend(letter.escape_unicode()),
             control if control.is_control() => shown.extend(control.escape_unicode()),
             other => shown.push(other),
         }

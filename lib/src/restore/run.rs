@@ -88,6 +88,7 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     let time = stored.stamp.time;
     let mut point = Point::open(eco, stored, order, stage.progress)?;
     point.refuse_links()?;
+    (stage.expect)("comparing", point.bytes());
     let look = point.look(&eco.root, if order.quick { &known_by_times } else { &nothing_known }, stage.progress)?;
     let live = Live::new(&eco.root, &look, order.staging);
     let switched = if order.undoes.is_some() { String::new() } else { what_is_switched_off(eco, &order.scopes)? };
@@ -129,10 +130,13 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
         if order.dry_run {
             return Ok(None);
         }
+        let asked = Instant::now();
         if !(run.stage.confirm)(&plan).inspect_err(|_| drop(run.withdraw()))? {
             run.withdraw()?;
             return Ok(None);
         }
+        // A person's thinking is no part of what it took.
+        run.began += asked.elapsed();
     }
     let record = &mut run.journal.restore;
     record.strategy = Some(mem::take(&mut plan.strategy));
@@ -142,9 +146,9 @@ pub fn restore(eco: &Ecosystem, order: &Order, stored: Stored, stage: &mut Stage
     if let Some(note) = look.note.clone() {
         run.stage.report(&order.id, "compare", None, Some(note), began);
     }
-    // A person's thinking is no part of it.
     let began_so_long_ago = Instant::now().checked_sub(looking).unwrap_or(looked);
     run.stage.report(&order.id, "preflight", Some(ready.is_ok()), ready.as_ref().err().map(Error::to_string), began_so_long_ago);
+    (run.stage.expect)("staging", plan.bytes);
     let staged = ready.and_then(|_| run.stage.go_on()).and_then(|()| run.prepare(&point, &look, &live).map_err(full_is_refused));
     let stopped = staged.and_then(|taken| run.stop().map(|()| taken));
     match stopped.and_then(|taken| run.look_again(&mut point, &taken)).and_then(|()| run.decide()) {
@@ -315,6 +319,7 @@ impl Run<'_, '_> {
             dirs.iter().zip(&trees).try_for_each(|(dir, tree)| disk::sync_filesystem(dir.as_fd(), tree))?;
             Ok(((), None))
         })?;
+        (self.stage.expect)("reading back", point.bytes());
         self.stage.step(&id, "check", || {
             let same = point.check(root, journal, &taken, progress, stop)?;
             hooks::check_staged(eco, journal)?;

@@ -70,6 +70,46 @@ pub fn in_use(root: &Path, keep: Span, now: Timestamp) -> Result<BTreeMap<String
     Ok(needed)
 }
 
+/// A part of the tree from before a rollback, as it was set aside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetAside {
+    /// The folder that its paths are relative to, which are those of the ecosystem.
+    pub base: PathBuf,
+    /// What in it was set aside.
+    pub roots: Vec<PathBuf>,
+    /// Of these it was a link, and what that led to.
+    pub doors: Vec<(PathBuf, PathBuf)>,
+    /// What was carried over to the new tree, and is in this one no more.
+    pub carried: Vec<String>,
+}
+
+/// The tree from before the rollback `restore` of this tree, for whoever wants to look at it; `None` if it is not kept here, or not any
+/// more. Where only what differed changed places, only that is in it.
+///
+/// # Errors
+/// [`Error::Path`] and [`Error::RecoverFirst`] when that cannot be found out.
+pub fn set_aside(root: &Path, restore: &str) -> Result<Option<Vec<SetAside>>> {
+    let all = notes(root)?;
+    let note = all.iter().flatten().find(|note| note.restore.id == restore);
+    let Some(note) = note else {
+        // It may be the one that cannot be read.
+        return all.into_iter().find_map(Result::err).map_or(Ok(None), Err);
+    };
+    if !has_tree(root, note) {
+        return Ok(None);
+    }
+    let mut parts: BTreeMap<PathBuf, SetAside> = BTreeMap::new();
+    for pair in &note.pairs {
+        let path = pair.path();
+        let base = tree_in(root, note, &Place::new(&note.place(&path).0));
+        let new = || SetAside { base: base.clone(), roots: Vec::new(), doors: Vec::new(), carried: note.carry.clone() };
+        let part = parts.entry(base.clone()).or_insert_with(new);
+        part.doors.extend(note.pointers.iter().filter(|pointer| pointer.path() == path).map(|pointer| (path.clone(), pointer.old())));
+        part.roots.push(path);
+    }
+    Ok(Some(parts.into_values().collect()))
+}
+
 impl Run<'_, '_> {
     /// Turns the tree from before into a snapshot, if that takes little room. Whatever goes wrong, the tree stays, and nobody's exit
     /// code changes.
@@ -120,6 +160,7 @@ impl Run<'_, '_> {
             rehash: false,
             pin: false,
             quiet: None,
+            expect: None,
         };
         let taken = take(&store, taking, self.stage.progress, self.stage.stop)?;
         let mut snapshot = taken.stored.snapshot;

@@ -206,6 +206,12 @@ impl Point {
         Ok(all)
     }
 
+    /// How many bytes the files of these roots have.
+    pub(super) fn bytes(&self) -> u64 {
+        let files = self.index.entries.iter().filter(|entry| self.roots.iter().any(|root| entry.node.path.starts_with(root)));
+        files.map(|entry| entry.node.kind.size()).sum()
+    }
+
     /// Looks at the live tree beside the snapshot. The live tree may be what is broken, so a part of it that cannot be read is no reason
     /// to stop: the note says so.
     pub(super) fn look(&self, root: &Path, known: &Known<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Look> {

@@ -58,6 +58,7 @@ pub fn extract_to(eco: &Ecosystem, order: &Order, stored: Stored, folder: &Path,
     }
     let dir = disk::open_dir(folder)?;
     let (progress, stop) = (stage.progress, stage.stop);
+    (stage.expect)("extracting", point.bytes());
     let done = stage.step(&order.id, "extract", || {
         let done = point.extract(folder, progress, stop)?;
         let note = format!("{} entries, {} KiB, each against its digest", done.entries, done.bytes >> 10);

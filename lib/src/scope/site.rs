@@ -73,6 +73,20 @@ impl Site {
         Ok(site)
     }
 
+    /// With these doors: roots, and the absolute paths of what stands in their place.
+    ///
+    /// # Errors
+    /// [`Error::Path`].
+    pub fn with_doors(base: &Path, doors: &[(PathBuf, PathBuf)]) -> Result<Site> {
+        let mut site = Site::plain(base)?;
+        for (root, target) in doors {
+            let above = disk::parent(target);
+            let dir = sys::open(above, OFlags::DIRECTORY | disk::LOOKUP | OFlags::CLOEXEC, Mode::empty()).named("open", above)?;
+            site.doors.push(Door { root: root.clone(), dir, name: target.file_name().unwrap_or_default().to_owned() });
+        }
+        Ok(site)
+    }
+
     /// The folder, for names in messages and for what is asked by path.
     pub fn base(&self) -> &Path {
         &self.base

@@ -62,6 +62,8 @@ pub struct Taking<'a> {
     pub pin: bool,
     /// Who keeps the service still while its files are read.
     pub quiet: Option<&'a dyn Quiet>,
+    /// Is told about how many bytes there are to read, where a snapshot from before tells.
+    pub expect: Option<&'a dyn Fn(u64)>,
 }
 
 /// Keeps the service still while its files are read.
@@ -123,6 +125,9 @@ pub fn take(store: &Store, taking: Taking<'_>, progress: &(dyn Fn(u64) + Sync), 
     }
     let (path, stem) = place(store, &taking)?;
     let mut draft = Draft::new(disk::parent(&path), &stem)?;
+    if let (Some(expect), Some(bytes), false) = (taking.expect, before.as_ref().and_then(|before| before.bytes), differential) {
+        expect(bytes);
+    }
     let still = taking.quiet.map(|quiet| quiet.begin().map(|()| Still(quiet))).transpose()?;
     let written = loop {
         let previous = before.as_ref().map(|before| before.as_previous(differential, taking.rehash));
@@ -240,6 +245,8 @@ fn read_back(draft: &Draft, written: &Written) -> Result<u64> {
 
 /// A snapshot from before, which this one builds on.
 struct Before {
+    /// Of all files in it.
+    bytes: Option<u64>,
     archive: Archive,
     id: String,
     sha256_toc: String,
@@ -271,7 +278,7 @@ impl Before {
         let Some(archive) = Archive::open(&stored.path)? else { return Ok(None) };
         let began_ns = archive.head()?.and_then(|head| head.began_ns);
         let sha256_toc = stored.snapshot.sha256_toc.clone().unwrap_or_default();
-        Ok(Some(Before { archive, id: stored.snapshot.id.clone(), sha256_toc, began_ns }))
+        Ok(Some(Before { archive, bytes: stored.snapshot.bytes, id: stored.snapshot.id.clone(), sha256_toc, began_ns }))
     }
 
     fn as_previous(&self, differential: bool, rehash: bool) -> Previous<'_> {

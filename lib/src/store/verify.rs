@@ -19,9 +19,17 @@ pub enum Depth {
     Sample(f64),
 }
 
+/// Who is told how far the work is.
+pub struct Meter<'a> {
+    /// Is told how many bytes there are to read, once that is known.
+    pub expect: &'a dyn Fn(u64),
+    /// Is told bytes.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
 /// Verifies the archive at `path`, against the `promised` record if there is one. After a look at all of the data, or at
 /// damage in a sample of it, the verdict is left beside the archive; `noted` says whether that worked. Never fails: what could not be found out has `ok` null and `error`.
-pub fn verify(path: &Path, promised: Option<&Snapshot>, depth: Depth, now: Timestamp, progress: &(dyn Fn(u64) + Sync)) -> (Verification, Result<()>) {
+pub fn verify(path: &Path, promised: Option<&Snapshot>, depth: Depth, now: Timestamp, meter: &Meter<'_>) -> (Verification, Result<()>) {
     let mut found = Verification {
         snapshot: promised.map_or_else(|| file_stem(path), |p| p.id.clone()),
         archive: RecordPath::new(path),
@@ -29,7 +37,7 @@ pub fn verify(path: &Path, promised: Option<&Snapshot>, depth: Depth, now: Times
         sample: if let Depth::Sample(share) = depth { Some(share) } else { None },
         ..Verification::default()
     };
-    let looked = look(path, promised, depth, now, progress, &mut found);
+    let looked = look(path, promised, depth, now, meter, &mut found);
     let mut noted = Ok(());
     match looked {
         Ok(Some((length, promise))) => {
@@ -74,9 +82,10 @@ fn look(
     promised: Option<&Snapshot>,
     depth: Depth,
     now: Timestamp,
-    progress: &(dyn Fn(u64) + Sync),
+    meter: &Meter<'_>,
     found: &mut Verification,
 ) -> Result<Option<(u64, String)>> {
+    let progress = meter.progress;
     let archive = Archive::open(path)?;
     let ours = match &archive {
         Some(archive) => archive.head()?.is_some(),
@@ -131,6 +140,8 @@ fn look(
     match depth {
         Depth::Index => {}
         Depth::Data => {
+            let own: u64 = index.chunks.iter().map(|chunk| u64::from(chunk.size)).sum();
+            (meter.expect)(own + whole.as_ref().map_or(0, |_| bytes));
             found.damage.extend(archive.verify(&index, !is_proven, progress)?);
             if let Some(whole) = &whole {
                 found.damage.extend(archive.verify_base(whole, progress)?);
@@ -139,6 +150,7 @@ fn look(
         }
         Depth::Sample(share) => {
             let day = now.as_second().div_euclid(86_400);
+            (meter.expect)((bytes as f64 * share) as u64);
             let sampled = archive.verify_sample(whole.as_ref().unwrap_or(&index), share, day, progress)?;
             found.damage.extend(sampled.damage);
             (found.files, found.bytes) = (sampled.files, sampled.bytes);

@@ -4,6 +4,7 @@
 use super::human::{BAD, DIM, DOUBT, GOOD, HEAD, PLAIN};
 use crate::error::{Error, Result};
 use crate::health;
+use crate::policy::{Bounds, Policy};
 use crate::record::{Health, Reading, Stamp};
 use crate::report::words::{percent, span, visible};
 use crate::time::{Span, Timestamp, seconds_between};
@@ -69,11 +70,19 @@ struct Series {
     print: fn(f64) -> String,
     /// The top of the scale, at least. A share of 1 is the top of every processor; errors are seen long before they are all.
     top: f64,
+    /// From where on the policy that ships calls it too much.
+    bounds: Bounds,
 }
 
 impl Series {
-    fn new(label: &'static str, top: f64, print: fn(f64) -> String) -> Series {
-        Series { label, values: VecDeque::new(), print, top }
+    fn new(label: &'static str, metric: &str, top: f64, print: fn(f64) -> String) -> Series {
+        Series { label, values: VecDeque::new(), print, top, bounds: Policy::default().bounds(metric) }
+    }
+
+    /// The bound that a value is beyond, if it is beyond one.
+    fn beyond(&self, value: Option<f64>) -> Option<(f64, Style)> {
+        let over = |bound: Option<f64>, style| bound.filter(|bound| value.is_some_and(|value| value > *bound)).map(|bound| (bound, style));
+        over(self.bounds.critical, BAD).or(over(self.bounds.warn, DOUBT))
     }
 
     fn add(&mut self, value: Option<f64>) {
@@ -86,16 +95,18 @@ impl Series {
     fn line(&self, width: usize) -> Vec<(String, Style)> {
         let last = self.values.back().copied().flatten();
         let value = last.map_or_else(|| "-".to_owned(), self.print);
-        let head = format!("{:LABEL$} {value:>VALUE$}  ", self.label);
-        let scale_width = if width < ROOM_FOR_SCALE { 0 } else { 16 };
+        let beyond = self.beyond(last);
+        let head = format!("{:LABEL$} {value:>VALUE$}{} ", self.label, if beyond.is_some() { '!' } else { ' ' });
+        let above = beyond.map_or_else(String::new, |(bound, _)| format!(", above {}", (self.print)(bound)));
+        let scale_width = if width < ROOM_FOR_SCALE { 0 } else { 16 + above.width() };
         let room = width.saturating_sub(head.width() + scale_width);
         let shown = self.values.iter().skip(self.values.len().saturating_sub(room));
         let highest = shown.clone().flatten().copied().fold(0.0, f64::max);
         let top = highest.max(self.top);
         let bars: String = shown.map(|value| value.map_or(' ', |value| bar(value, top))).collect();
-        let mut parts = vec![(head, PLAIN), (bars, PLAIN)];
+        let mut parts = vec![(head, beyond.map_or(PLAIN, |(_, style)| style)), (bars, PLAIN)];
         if scale_width > 0 && self.values.iter().any(Option::is_some) {
-            parts.push((format!("  top {}", (self.print)(top)), DIM));
+            parts.push((format!("  top {}{above}", (self.print)(top)), DIM));
         }
         parts
     }
@@ -118,10 +129,10 @@ fn bar(value: f64, top: f64) -> char {
 impl Live {
     pub(super) fn new(name: String, every: Span, colour: bool) -> Live {
         let series = [
-            Series::new("errors", 0.05, percent),
-            Series::new("response", 1.0, response),
-            Series::new("cpu", 1.0, percent),
-            Series::new("memory", 1.0, percent),
+            Series::new("errors", "error_rate", 0.05, percent),
+            Series::new("response", "response_ms", 1.0, response),
+            Series::new("cpu", "cpu_usage", 1.0, percent),
+            Series::new("memory", "memory_usage", 1.0, percent),
         ];
         Live { name, every, colour, began: None, taken: 0, now: None, before: None, series, drawn: Vec::new(), text: String::new() }
     }

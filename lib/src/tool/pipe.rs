@@ -115,8 +115,22 @@ impl Output {
                 self.copy(&line.raw, ended)
             }
             Some(_) if line.fault.is_some() => self.copy(line.raw.escape_ascii().to_string().as_bytes(), true),
-            Some(_) => self.record(&line.stamp, &line.record),
+            Some(table) => {
+                let text = table.forwarded(&line.stamp, &line.record);
+                self.copy(text.as_bytes(), false)
+            }
         }
+    }
+
+    /// The table, where people read.
+    pub(super) fn table(&mut self) -> Option<&mut human::Table> {
+        self.human.as_mut()
+    }
+
+    /// Writes what the table comes to.
+    pub(super) fn end(&mut self) -> Result<()> {
+        let text = self.human.as_ref().map_or_else(String::new, human::Table::end);
+        self.copy(text.as_bytes(), false)
     }
 
     pub(super) fn record(&mut self, stamp: &Stamp, record: &Record) -> Result<()> {

@@ -32,6 +32,7 @@ pub fn take(tool: &mut Tool, config: &Config, store: &Store, health: &str) -> an
         rehash: false,
         pin: false,
         quiet: Some(&quiesce),
+        expect: None,
     };
     let progress = tool.progress("reading");
     let taken = restore::refuse_while_pending(&config.root).and_then(|()| store::take(store, taking, &|bytes| progress.add(bytes), &stop));

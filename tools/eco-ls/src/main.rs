@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             while tool.read()?.is_some() {}
         }
 
+        tool.is_for("snapshot");
         let mut exit = Exit::Done;
         let mut found = Vec::new();
         if selectors.is_empty() {

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     tool::run(|args: Args, tool: &mut Tool| -> anyhow::Result<Exit> {
         let config = tool.config()?;
+        tool.is_for("retention");
         let (now, stop) = (tool.now(), tool.stop_flag());
         let store = Store::new(config.store()?, &config.name, now);
         let asked = asked::about(&args, tool, &store)?;

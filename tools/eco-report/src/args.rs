@@ -28,6 +28,11 @@ pub struct Args {
     /// one, and then the report is written. A second interrupt ends `eco-report` at once.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
+    /// Gather evidence for the root cause into the folder DIR: what differs, what was changed, lines of logs; secrets are masked
+    ///
+    /// The service is the one that `-c`, `--root` and `--store` name. DIR must not be there, be empty, or be evidence of an earlier run, which is replaced.
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Option<PathBuf>,
     #[command(flatten)]
     pub common: Common,
 }

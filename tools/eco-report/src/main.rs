@@ -1,5 +1,6 @@
 //! eco-report: the stream so far -> the incident report, with every field from a record or *not recorded*.
 mod args;
+mod evidence;
 
 use args::{Args, Format};
 use eco::error::Exit;
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
 
 fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
     let file = args.output.as_deref().map(report::destination).transpose()?;
+    let evidence = args.evidence.as_deref().map(|dir| evidence::prepare(tool, dir)).transpose()?;
     tool.open_input("give it a recorded stream, as in: eco-report < incident.ndjson > incident.md")?;
     match &file {
         // The report takes the place of the stream.
@@ -36,7 +38,8 @@ fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
         }
     }
     story.bad_lines(tool.bad_lines());
-    let report = story.report();
+    let mut report = story.report();
+    let gathered = evidence.map_or(Ok(Exit::Done), |place| place.gather(tool, &story, &mut report));
     let text = match args.format {
         Format::Md => report.markdown(),
     };
@@ -47,9 +50,10 @@ fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
     if let Some(error) = failure {
         return Err(error.into());
     }
+    let exit = gathered?;
     if report.state == State::None {
         tool.say("the stream holds no incident");
         return Ok(Exit::No);
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }

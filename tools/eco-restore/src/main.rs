@@ -7,7 +7,7 @@ use args::Args;
 use eco::error::{Error, Exit};
 use eco::record::{Action, Record, Scope};
 use eco::tool::{self, Tool};
-use orders::Orders;
+use orders::{Orders, Word};
 use proposals::Proposals;
 use std::process::ExitCode;
 
@@ -59,20 +59,25 @@ fn work(args: &Args, orders: &mut Orders, tool: &mut Tool) -> anyhow::Result<Exi
         orders.hears(tool, &line.stamp, &line.record);
         let due = match line.record {
             Record::Decision(decision) => {
-                let agreed = match decision.action {
+                let word = match decision.action {
+                    Action::Rollback => Some(Word::Policy),
                     Action::Propose if decision.is_rollouts_question() => orders.refers_to_the_rollout(tool, &decision),
-                    Action::Propose if !proposals.is_done(&decision) => args.approve || orders.approves(tool, &decision)?,
-                    _ => false,
+                    Action::Propose if !proposals.is_done(&decision) => orders.whose_word(tool, &decision)?,
+                    _ => None,
                 };
-                proposals.hear(&line.stamp, &decision, agreed);
-                (agreed || decision.action == Action::Rollback).then_some((decision, agreed))
+                proposals.hear(&line.stamp, &decision, word.is_some_and(|word| word != Word::Policy));
+                word.map(|word| (decision, word))
             }
-            Record::Operator(word) => proposals.answer(tool, &line.stamp, &word).map(|decision| (decision, true)),
+            Record::Operator(word) => proposals.answer(tool, &line.stamp, &word).map(|decision| (decision, Word::Operator)),
             _ => None,
         };
-        let Some((decision, by_operator)) = due else { continue };
+        let Some((decision, word)) = due else { continue };
         // One decision that cannot be carried out must not keep the next from being heard.
-        match orders.decision(tool, &decision, by_operator) {
+        match orders.decision(tool, &decision, word) {
+            Ok(Exit::No) if orders.was_declined() => {
+                proposals.declined(&line.stamp, &decision);
+                exit = exit.and(Exit::No);
+            }
             Ok(done) => exit = exit.and(done),
             Err(e @ (Error::Interrupted(_) | Error::RecoverFirst(_))) => return Err(e.into()),
             Err(e) => {

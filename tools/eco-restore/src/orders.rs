@@ -12,7 +12,7 @@ use eco::service::{Notice, Notifier};
 use eco::store::{self, Store, Stored};
 use eco::time::Timestamp;
 use eco::tool::Tool;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
@@ -20,6 +20,27 @@ use std::time::{Duration, Instant};
 
 /// How often it is looked whether the lock is free.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Whose word it is to carry out a decision.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Word {
+    /// The decision's own.
+    Policy,
+    /// A person has agreed.
+    Operator,
+    /// Somebody at the terminal will be asked, with the plan before their eyes.
+    Asked,
+}
+
+/// When somebody is asked, where there is somebody.
+#[derive(Clone, Copy, PartialEq)]
+enum Asks {
+    Never,
+    /// Unless `--yes` was given.
+    First,
+    /// Whatever was given: this is a proposal, and nobody agreed to it.
+    Always,
+}
 
 pub struct Orders<'a> {
     args: &'a Args,
@@ -29,12 +50,14 @@ pub struct Orders<'a> {
     notifier: RefCell<Notifier>,
     /// Other ecosystems whose decisions are on the stream; each is told once.
     others: BTreeSet<String>,
+    /// Whether the last answer was a no.
+    declined: Cell<bool>,
 }
 
 impl<'a> Orders<'a> {
     pub fn new(args: &'a Args, config: &'a Config, now: Timestamp) -> Orders<'a> {
         let notifier = Notifier::new(config.service(), config.notify.clone().unwrap_or_default()).into();
-        Orders { args, config, eco: config.ecosystem(), now, notifier, others: BTreeSet::new() }
+        Orders { args, config, eco: config.ecosystem(), now, notifier, others: BTreeSet::new(), declined: Cell::new(false) }
     }
 
     /// The configured store; a path given as selector needs none.
@@ -82,36 +105,42 @@ impl<'a> Orders<'a> {
         Ok(stored)
     }
 
-    /// Whether a person at the terminal agrees to what a decision proposes; where there is nobody, says how to agree.
-    pub fn approves(&self, tool: &mut Tool, decision: &Decision) -> Result<bool> {
+    /// Whose word it takes to carry out a proposal; where nobody can be asked, says how to agree.
+    pub fn whose_word(&self, tool: &mut Tool, decision: &Decision) -> Result<Option<Word>> {
+        if self.args.approve {
+            return Ok(Some(Word::Operator));
+        }
         if Memory::read(&self.eco.root)?.done(&decision.id).is_some() && !self.args.again {
-            return Ok(false);
+            return Ok(None);
+        }
+        if tool.is_human() && tool.can_ask() {
+            return Ok(Some(Word::Asked));
         }
         let scope = decision.scope.as_ref().map_or("nothing".into(), Scope::to_string);
-        if tool.is_human()
-            && let Some(answer) = tool.ask(&format!("decision {} proposes to roll back {scope}: agree?", decision.id))?
-        {
-            return Ok(answer);
-        }
         tool.say(&format!(
             "decision {} proposes to roll back {scope}; to agree: eco-ctl approve {}, or eco-restore --approve on this stream",
             decision.id, decision.id
         ));
-        Ok(false)
+        Ok(None)
+    }
+
+    /// Whether somebody at the terminal did not agree to the last plan.
+    pub fn was_declined(&self) -> bool {
+        self.declined.get()
     }
 
     /// Says whom to answer about a paused rollout: eco-rollout, which goes on or writes the decision to roll back. Nobody can agree here.
-    pub fn refers_to_the_rollout(&self, tool: &Tool, decision: &Decision) -> bool {
+    pub fn refers_to_the_rollout(&self, tool: &Tool, decision: &Decision) -> Option<Word> {
         let (id, scope) = (&decision.id, decision.scope.as_ref().map_or("it".into(), Scope::to_string));
         tool.say(&format!("a rollout is paused, decision {id}: eco-ctl resume lets it go on, eco-ctl reject {id} rolls {scope} back"));
-        false
+        None
     }
 
     /// Carries out one decision.
-    pub fn decision(&mut self, tool: &mut Tool, decision: &Decision, by_operator: bool) -> Result<Exit> {
+    pub fn decision(&mut self, tool: &mut Tool, decision: &Decision, word: Word) -> Result<Exit> {
         let refused = |why: &str| Error::Refused(format!("decision {}: {why}", decision.id));
         let scope = decision.scope.clone().ok_or_else(|| refused("it names no scope"))?;
-        let said = Some((decision.id.clone(), by_operator));
+        let said = Some((decision.id.clone(), word));
         if self.was_done(tool, &decision.id)? {
             return Ok(Exit::Done);
         }
@@ -125,7 +154,11 @@ impl<'a> Orders<'a> {
                 let cut = decision.cut.or(decision.onset).ok_or_else(|| refused("it names neither a snapshot nor a time to go back before"))?;
                 let failed = Memory::read(&self.eco.root)?.failed_snapshots();
                 let found = store.newest_good(std::slice::from_ref(&scope), cut, &failed)?;
-                found.ok_or_else(|| refused(&format!("the store {} has no good snapshot of {scope} at or before {cut}", store.folder().display())))?
+                let found = found.ok_or_else(|| refused(&format!("the store {} has no good snapshot of {scope} at or before {cut}", store.folder().display())))?;
+                if tool.is_human() {
+                    tool.say(&format!("decision {}: {} is the newest good snapshot of {scope} at or before {cut}", decision.id, found.snapshot.id));
+                }
+                found
             }
         };
         self.restore(tool, vec![scope], stored, said)
@@ -155,37 +188,40 @@ impl<'a> Orders<'a> {
         };
         let scopes = Scope::split(&plan.scope).map_err(refused)?;
         let stored = self.store()?.select(id).map_err(|e| refused(format!("{e}: make a new plan")))?;
-        let said = plan.decision.clone().map(|id| (id, plan.by.is_some()));
-        self.carry_out(tool, Order { id: plan.restore.clone(), planned: Some(plan.clone()), ..self.order(tool, scopes, said) }, stored)
+        let said = plan.decision.clone().map(|id| (id, if plan.by.is_some() { Word::Operator } else { Word::Policy }));
+        let asks = asks(said.as_ref());
+        tool.knows(&stored.stamp, &stored.snapshot);
+        self.carry_out(tool, Order { id: plan.restore.clone(), planned: Some(plan.clone()), ..self.order(tool, scopes, said) }, stored, asks)
     }
 
     /// Restores a snapshot, live or into `--target`.
-    pub fn restore(&mut self, tool: &mut Tool, scopes: Vec<Scope>, stored: Stored, said: Option<(String, bool)>) -> Result<Exit> {
+    pub fn restore(&mut self, tool: &mut Tool, scopes: Vec<Scope>, stored: Stored, said: Option<(String, Word)>) -> Result<Exit> {
         if !scopes.iter().any(Scope::needs_snapshot) {
             return Err(Error::Usage(format!("{} has no files: leave the snapshot out", Scope::join(&scopes))));
         }
+        let asks = asks(said.as_ref());
         let order = self.order(tool, scopes, said);
+        tool.knows(&stored.stamp, &stored.snapshot);
         if let Some(folder) = &self.args.target {
             tool.changes_something()?;
-            let lost = self.on_stage(tool, false, |eco, stage| restore::extract_to(eco, &order, stored, folder, stage))?;
+            let lost = self.on_stage(tool, Asks::Never, |eco, stage| restore::extract_to(eco, &order, stored, folder, stage))?;
             if let Some((path, what)) = lost.first() {
                 tool.error(&format!("{}: {what}; {} more such entries, everything else is there", path.display(), lost.len() - 1));
                 return Ok(Exit::Unfinished);
             }
             return Ok(Exit::Done);
         }
-        self.carry_out(tool, order, stored)
+        self.carry_out(tool, order, stored, asks)
     }
 
-    fn carry_out(&mut self, tool: &mut Tool, order: Order, stored: Stored) -> Result<Exit> {
+    fn carry_out(&mut self, tool: &mut Tool, order: Order, stored: Stored, asks: Asks) -> Result<Exit> {
         let _lock = self.ready(tool)?;
         // Only now: what was interrupted may have been this very plan.
         if order.planned.is_some() && self.was_carried_out(tool, &order)? {
             return Ok(Exit::Done);
         }
-        let asks = order.decision.is_none();
         let done = self.on_stage(tool, asks, |eco, stage| restore::restore(eco, &order, stored, stage))?;
-        Ok(done.map_or(Exit::Done, |restore| ended(tool, &restore)))
+        Ok(done.map_or_else(|| self.without(tool), |restore| ended(tool, &restore)))
     }
 
     fn was_carried_out(&self, tool: &Tool, order: &Order) -> Result<bool> {
@@ -208,18 +244,30 @@ impl<'a> Orders<'a> {
     }
 
     /// Switches units without files off.
-    pub fn command(&mut self, tool: &mut Tool, scopes: Vec<Scope>, said: Option<(String, bool)>) -> Result<Exit> {
+    pub fn command(&mut self, tool: &mut Tool, scopes: Vec<Scope>, said: Option<(String, Word)>) -> Result<Exit> {
+        let asks = asks(said.as_ref());
         let order = self.order(tool, scopes, said);
         let _lock = self.ready(tool)?;
-        let asks = order.decision.is_none();
-        self.on_stage(tool, asks, |eco, stage| restore::order_by_command(eco, &order, stage)).map(|_| Exit::Done)
+        let done = self.on_stage(tool, asks, |eco, stage| restore::order_by_command(eco, &order, stage))?;
+        Ok(done.map_or_else(|| self.without(tool), |_| Exit::Done))
+    }
+
+    /// What it means that a run ended with its plan: a dry run is done, and a person's no is a no.
+    fn without(&self, tool: &Tool) -> Exit {
+        if !self.declined.get() {
+            return Exit::Done;
+        }
+        tool.say("nothing was changed");
+        Exit::No
     }
 
     pub fn undo(&mut self, tool: &mut Tool, which: Option<&str>) -> Result<Exit> {
         let _lock = self.ready(tool)?;
         let order = self.order(tool, Vec::new(), None);
-        let done = self.on_stage(tool, true, |eco, stage| restore::undo(eco, which, order, stage))?;
-        if let Some(Restore { error: Some(why), .. }) = done {
+        let Some(done) = self.on_stage(tool, Asks::First, |eco, stage| restore::undo(eco, which, order, stage))? else {
+            return Ok(self.without(tool));
+        };
+        if let Some(why) = done.error {
             tool.say(&format!("the tree from before is back as it was: {why}"));
         }
         Ok(Exit::Done)
@@ -252,7 +300,7 @@ impl<'a> Orders<'a> {
             },
             lock => lock?,
         };
-        match self.on_stage(tool, false, |eco, stage| restore::recover(eco, false, stage)) {
+        match self.on_stage(tool, Asks::Never, |eco, stage| restore::recover(eco, false, stage)) {
             // The tree from before is where it belongs, and the service may start on it.
             Err(Error::SwappedBack(_)) => Ok(Exit::Done),
             done => done.map(|_| Exit::Done),
@@ -262,17 +310,17 @@ impl<'a> Orders<'a> {
     pub fn abort(&mut self, tool: &mut Tool) -> Result<Exit> {
         let _lock = self.lock(tool)?;
         let control = !self.args.no_control;
-        match self.on_stage(tool, false, |eco, stage| restore::abort(eco, control, stage))? {
+        match self.on_stage(tool, Asks::Never, |eco, stage| restore::abort(eco, control, stage))? {
             None => tool.say("nothing to abort: no rollback is unfinished"),
             Some(restore) => tool.say(&format!("rollback {} was taken back: the tree from before it is live", restore.id)),
         }
         Ok(Exit::Done)
     }
 
-    fn order(&self, tool: &Tool, mut scopes: Vec<Scope>, said: Option<(String, bool)>) -> Order {
+    fn order(&self, tool: &Tool, mut scopes: Vec<Scope>, said: Option<(String, Word)>) -> Order {
         let mut named = BTreeSet::new();
         scopes.retain(|scope| named.insert(scope.clone()));
-        let (decision, by_operator) = said.map_or((None, true), |(id, by)| (Some(id), by));
+        let (decision, by_operator) = said.map_or((None, true), |(id, word)| (Some(id), word != Word::Policy));
         let Args { adopt, no_control, dry_run, quick, stage, on_failure, .. } = *self.args;
         Order {
             id: tool.new_id(),
@@ -317,7 +365,7 @@ impl<'a> Orders<'a> {
 
     fn finish_pending(&mut self, tool: &mut Tool) -> Result<Option<Restore>> {
         let control = !self.args.no_control;
-        match self.on_stage(tool, false, |eco, stage| restore::recover(eco, control, stage)) {
+        match self.on_stage(tool, Asks::Never, |eco, stage| restore::recover(eco, control, stage)) {
             // The interrupted rollback ended on its way back; what was asked for now can still be done.
             Err(Error::SwappedBack(why)) if !self.args.recover => {
                 tool.say(&format!("an interrupted rollback was swapped back: {why}"));
@@ -365,9 +413,14 @@ impl<'a> Orders<'a> {
     }
 
     /// Gives the transaction its clock, its records' way out, and somebody to ask.
-    fn on_stage<T>(&self, tool: &mut Tool, asks: bool, work: impl FnOnce(&Ecosystem, &mut Stage<'_>) -> Result<T>) -> Result<T> {
+    fn on_stage<T>(&self, tool: &mut Tool, asks: Asks, work: impl FnOnce(&Ecosystem, &mut Stage<'_>) -> Result<T>) -> Result<T> {
         let stop = tool.stop_flag();
-        let asks = asks && !self.args.yes && tool.is_human();
+        let asked = match asks {
+            Asks::Never => false,
+            Asks::First => !self.args.yes && tool.is_human(),
+            Asks::Always => true,
+        };
+        self.declined.set(false);
         let bar = tool.progress("reading and writing");
         let clock = tool.clock();
         let host = tool.stamp(tool.now()).host;
@@ -395,13 +448,18 @@ impl<'a> Orders<'a> {
                 },
                 host,
                 confirm: &mut |plan: &Plan| {
-                    if !asks {
+                    if !asked {
                         return Ok(true);
                     }
                     bar.pause();
-                    let answer = tool.borrow_mut().ask(&format!("roll back {} now?", plan.scope))?;
-                    Ok(answer.unwrap_or(true))
+                    let is_undo = plan.snapshot.is_none() && !plan.roots.is_empty();
+                    let what = if is_undo { "Undo the rollback of" } else { "Roll back" };
+                    let answer = tool.borrow_mut().ask(&format!("{what} {}?", plan.scope))?;
+                    let agrees = answer.unwrap_or(asks != Asks::Always);
+                    self.declined.set(!agrees);
+                    Ok(agrees)
                 },
+                expect: &|what, bytes| bar.begin(what, Some(bytes)),
                 progress: &|bytes| bar.add(bytes),
                 owners: &|changes| {
                     bar.pause();
@@ -415,6 +473,15 @@ impl<'a> Orders<'a> {
             },
         )?;
         lost.into_inner().map_or(Ok(result), Err)
+    }
+}
+
+/// A person who asks for a rollback is asked back; a decision is carried out, unless it is a proposal that nobody agreed to.
+fn asks(said: Option<&(String, Word)>) -> Asks {
+    match said {
+        None => Asks::First,
+        Some((_, Word::Asked)) => Asks::Always,
+        Some(_) => Asks::Never,
     }
 }
 

@@ -61,6 +61,12 @@ impl Proposals {
         }
     }
 
+    /// The person at the terminal said no, or did not say yes: it waits, as it did before, for whoever agrees on the stream.
+    pub fn declined(&mut self, stamp: &Stamp, decision: &Decision) {
+        self.agreed = None;
+        self.hear(stamp, decision, false);
+    }
+
     /// A person has spoken: the decision to be carried out, if this agrees to one. A word that is about nothing is told, for somebody
     /// waits for what it does.
     pub fn answer(&mut self, tool: &Tool, stamp: &Stamp, word: &Operator) -> Option<Decision> {

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         let daily = args.kind == "daily" && !args.full && args.output.is_none();
         let (id, stop) = (tool.new_id(), tool.stop_flag());
         let quiesce = Quiesce::new(config.service(), config.hooks.clone(), &id, &stop);
+        let progress = tool.progress("reading");
         let taking = Taking {
             base: &config.root,
             roots,
@@ -55,9 +56,9 @@ fn main() -> ExitCode {
             rehash: args.rehash,
             pin: args.pin,
             quiet: Some(&quiesce),
+            expect: Some(&|bytes| progress.expect(bytes)),
         };
         let clock = std::time::Instant::now();
-        let progress = tool.progress("reading");
         let taken = take(&store, taking, &|bytes| progress.add(bytes), &stop).context("no snapshot was taken");
         drop(progress);
         let disturbed = quiesce.failure().inspect(|why| tool.error(why)).is_some();

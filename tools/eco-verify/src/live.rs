@@ -48,7 +48,7 @@ pub fn changes(args: &Args, tool: &mut Tool) -> anyhow::Result<Verdict> {
             }
         }
     }
-    let Some(path) = crate::find(tool, Some(&config), selector)? else { return Ok(Verdict::No) };
+    let Some(path) = crate::find::archive(tool, Some(&config), selector)? else { return Ok(Verdict::No) };
     let stored = Stored::open(&path)?;
     let (scratch, progress) = (tool.scratch()?, tool.progress("reading"));
     let add = |bytes| progress.add(bytes);

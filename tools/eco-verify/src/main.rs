@@ -1,12 +1,13 @@
 //! eco-verify: whether archives still hold what was captured, or how the live tree differs from them.
 mod args;
+mod find;
 mod live;
 
 use args::{Args, Depth};
 use eco::config::Config;
 use eco::error::Error;
 use eco::record::{Record, Snapshot};
-use eco::store::{self, Store};
+use eco::store::{self, Meter};
 use eco::tool::{self, Tool};
 use eco::verdict::Verdict;
 use std::path::PathBuf;
@@ -19,6 +20,9 @@ fn main() -> ExitCode {
         }
         let by_name = args.selectors.iter().any(|s| !store::is_path(s));
         let config = if args.live || by_name { Some(tool.config()?) } else { None };
+        if !args.live {
+            tool.is_for("verification");
+        }
         let mut verdict = Verdict::Yes;
         if args.selectors.is_empty() {
             tool.open_input("name a snapshot, or pipe in records as in: eco-ls | eco-verify")?;
@@ -37,7 +41,7 @@ fn main() -> ExitCode {
             }
         }
         for selector in &args.selectors {
-            let Some(path) = find(tool, config.as_ref(), selector)? else {
+            let Some(path) = find::archive(tool, config.as_ref(), selector)? else {
                 verdict = verdict.and(Verdict::No);
                 continue;
             };
@@ -47,28 +51,17 @@ fn main() -> ExitCode {
     })
 }
 
-/// The archive that a selector means; that none fits is told.
-fn find(tool: &Tool, config: Option<&Config>, selector: &str) -> anyhow::Result<Option<PathBuf>> {
-    let Some(config) = config.filter(|_| !store::is_path(selector)) else { return Ok(Some(PathBuf::from(selector))) };
-    match Store::new(config.store()?, &config.name, tool.now()).select(selector) {
-        Ok(stored) => Ok(Some(stored.path)),
-        Err(Error::NoMatch(why)) => {
-            tool.error(&why);
-            Ok(None)
-        }
-        Err(e) => Err(e.into()),
-    }
-}
-
 fn examine(args: &Args, tool: &mut Tool, config: Option<&Config>, path: PathBuf, promised: Option<&Snapshot>) -> anyhow::Result<Verdict> {
     if let (true, Some(config)) = (args.live, config) {
         return live::compare(tool, config, &path);
     }
     let clock = std::time::Instant::now();
     let progress = tool.progress("reading");
-    let (mut found, mut noted) = store::verify(&path, promised, args.depth()?, tool.now(), &|bytes| progress.add(bytes));
+    let meter = Meter { expect: &|bytes| progress.expect(bytes), progress: &|bytes| progress.add(bytes) };
+    let (mut found, mut noted) = store::verify(&path, promised, args.depth()?, tool.now(), &meter);
     if args.depth == Depth::Restored && found.ok == Some(true) {
         tool.catch_signals()?;
+        progress.begin("restoring", Some(found.bytes * 2)); // and read back
         let scratch = args.scratch.as_ref().map_or_else(|| tool.scratch(), |folder| tool.scratch_in(folder))?;
         noted = store::rehearse(&path, &mut found, scratch.path(), tool.now(), &|bytes| progress.add(bytes), &tool.stop_flag());
     }

@@ -1,9 +1,10 @@
 use super::*;
 use crate::record::Line;
+use unicode_width::UnicodeWidthStr;
 
 /// The tables for these lines, at noon of the day of the examples, without a terminal.
 fn shown(lines: &[&str]) -> String {
-    let mut table = Table::new(false, None, "2026-03-01T12:00:00Z".parse().unwrap());
+    let mut table = Table::new(false, Box::new(|| None), "2026-03-01T12:00:00Z".parse().unwrap());
     rows(&mut table, lines)
 }
 
@@ -20,13 +21,13 @@ fn example(kind: &str) -> String {
 }
 
 #[test]
-fn health_says_up_down_or_unknown_and_what_is_wrong() {
+fn health_is_one_word_and_what_is_wrong() {
     assert_eq!(
         example("health"),
         "\
-TIME (UTC)           HEALTH     ERRORS  RESPONSE    CPU  MEMORY  REQUESTS  NOTES
-2026-03-01 10:00:00  up           31 %    118 ms   41 %    55 %      1200  planner failed
-2026-03-01 10:01:00  unknown         -         -      -       -         -  cannot run bin/health: no such file or directory
+TIME (UTC)           HEALTH         ERRORS  RESPONSE    CPU  MEMORY  REQUESTS  NOTES
+2026-03-01 10:00:00  not healthy      31 %    118 ms   41 %    55 %      1200  planner failed
+2026-03-01 10:01:00  unknown             -         -      -       -         -  cannot run bin/health: no such file or directory
 "
     );
 }
@@ -72,7 +73,7 @@ fn a_snapshot_shows_what_choosing_one_needs() {
     assert_eq!(
         example("snapshot"),
         "\
-ID      TIME (UTC)                   AGE  KIND            HEALTH   GOOD  VERIFIED    FILES      SIZE  WHERE
+ID      TIME (UTC)                   AGE  KIND            HEALTH   GOOD  VERIFIED    FILES      SIZE  NOTES, WHERE
 2a91b7  2026-03-01 08:30:00   3 h 30 min  daily           ok       yes   yes          8079   513 MiB  \
 restore rehearsed 2026-03-01 12:00:00, /backups/shop-daily/shop-daily-20260301T083000Z-2a91b7.tar.gz
 "
@@ -106,7 +107,7 @@ fn a_plan_says_everything_before_the_question() {
         "    data       what was written in the last 1 h 33 min is set aside, not lost\n",
         "    service    stop with bin/shop stop, start with bin/shop start\n",
         "    verify     bin/selftest, then healthy within 60s\n",
-        "    first      content  config/limits.yaml\n",
+        "    first      update  config/limits.yaml\n",
         "               … and 2 more\n",
     ] {
         assert!(shown.contains(part), "{part}{shown}");
@@ -127,7 +128,7 @@ fn a_completed_rollback_says_how_to_get_back() {
     let shown = example("restore");
     assert!(shown.contains("rollback 9d4410 of full completed, snapshot 2a91b7, decision 20260301T100000Z-1\n"), "{shown}");
     assert!(shown.contains("    time       2.3 s, service down 41 ms (38 ms of it its stop and start commands)\n"), "{shown}");
-    assert!(shown.contains("    undo       eco-restore --undo 019ca946-0b20-7c55-8f10-5b7e3c9d4410\n"), "{shown}");
+    assert!(shown.contains("    undo       eco-restore --undo 9d4410\n"), "{shown}");
 }
 
 #[test]
@@ -201,21 +202,65 @@ fn nothing_in_a_record_reaches_the_terminal_raw() {
 #[test]
 fn colour_is_added_around_words_and_only_when_asked_for() {
     let line = r#"{"type":"step","time":"2026-03-01T10:03:01Z","restore":"r","step":"start","ok":false,"took_ms":9}"#;
-    let coloured = rows(&mut Table::new(true, None, Timestamp::UNIX_EPOCH), &[line]);
+    let coloured = rows(&mut Table::new(true, Box::new(|| None), Timestamp::UNIX_EPOCH), &[line]);
     assert!(coloured.contains("\x1b[31mfailed\x1b[0m"), "{coloured:?}");
     assert!(!shown(&[line]).contains('\x1b'));
 }
 
 #[test]
-fn a_narrow_terminal_cuts_notes_and_paths_only() {
+fn every_row_fits_every_terminal_and_no_id_is_broken() {
     let examples = include_str!("../../record/examples.ndjson");
-    let entry = examples.lines().find(|line| line.contains("\"type\":\"verification\"")).unwrap();
-    let mut narrow = Table::new(false, Some(100), Timestamp::UNIX_EPOCH);
-    let text = rows(&mut narrow, &[entry]);
-    let row = text.lines().nth(1).unwrap();
-    assert!(row.ends_with('…') && row.chars().count() <= 108, "{row}");
-    assert!(row.contains("2a91b7  damaged"), "{row}");
-    let completed = examples.lines().find(|line| line.contains("\"type\":\"restore\"")).unwrap();
-    let mut narrow = Table::new(false, Some(40), Timestamp::UNIX_EPOCH);
-    assert!(rows(&mut narrow, &[completed]).contains("eco-restore --undo 019ca946-0b20-7c55-8f10-5b7e3c9d4410\n"));
+    let wide = "\"snapshot\":\"019ca8f1-5a40-7d21-9c3e-0f4b6d2a91b7\",\"path\":\"模块/🎉/";
+    for width in [40, 60, 80, 120, 200] {
+        let mut table = Table::new(false, Box::new(move || Some(width)), Timestamp::UNIX_EPOCH);
+        for line in examples.lines() {
+            for line in [line.to_owned(), line.replace("data/", "数据/").replace("planner", &"模块".repeat(30)), line.replace("\"path\":\"/backups/", wide)] {
+                let text = rows(&mut table, &[&line]);
+                for row in text.lines() {
+                    assert!(row.width() <= width && !row.ends_with(' '), "{width} columns: {row:?}\n{text}");
+                }
+            }
+        }
+    }
+    let of = |kind: &str| examples.lines().find(|line| line.contains(&format!("\"type\":\"{kind}\""))).unwrap();
+    for (kind, words) in [("verification", "2a91b7  damaged"), ("snapshot", "2a91b7"), ("restore", "eco-restore --undo 9d4410\n")] {
+        let mut narrow = Table::new(false, Box::new(|| Some(40)), Timestamp::UNIX_EPOCH);
+        let text = rows(&mut narrow, &[of(kind)]);
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn a_new_width_brings_a_new_header() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    let width = Rc::new(Cell::new(120));
+    let asked = width.clone();
+    let mut table = Table::new(false, Box::new(move || Some(asked.get())), Timestamp::UNIX_EPOCH);
+    let line = r#"{"type":"health","time":"2026-03-01T10:00:00Z","up":true}"#;
+    assert!(rows(&mut table, &[line]).contains("REQUESTS"));
+    width.set(60);
+    let text = rows(&mut table, &[line, line]);
+    assert!(text.matches("TIME").count() == 1 && !text.contains("REQUESTS"), "{text}");
+}
+
+#[test]
+fn who_verifies_sees_one_row_for_an_archive_and_what_they_come_to() {
+    let examples = include_str!("../../record/examples.ndjson");
+    let mut table = Table::new(false, Box::new(|| None), "2026-03-01T12:00:00Z".parse().unwrap());
+    table.is_for("verification");
+    for line in examples.lines().filter(|line| line.contains("\"type\":\"snapshot\"")) {
+        let line = Line::parse(1, line.into());
+        assert_eq!(table.forwarded(&line.stamp, &line.record), "");
+    }
+    let found = examples.lines().find(|line| line.contains("\"type\":\"verification\"")).unwrap();
+    let text = rows(&mut table, &[found]);
+    assert!(text.contains("2a91b7   3 h 30 min  daily           damaged "), "{text}");
+    assert!(table.end().starts_with("\n1 snapshot: 1 damaged. What is damaged is never restored: "), "{}", table.end());
+}
+
+#[test]
+fn what_the_record_and_its_probe_say_is_said_once() {
+    let line = r#"{"type":"health","time":"2026-03-01T10:00:00Z","up":false,"error":"refused","probes":[{"probe":"http","ok":false,"took_ms":1,"error":"refused"}]}"#;
+    assert!(shown(&[line]).ends_with("  http failed: refused\n"), "{}", shown(&[line]));
 }

@@ -40,7 +40,7 @@ fn one_screen_says_the_state_since_when_and_how_it_came_to_it() {
 shop  UP  since 10:05:00 (10 s)
 health     not healthy: module b failed
 modules    1 of 2 not ok: b failed
-errors          31 %  ▁▁   █  top 31 %
+errors          31 %! ▁▁   █  top 31 %, above 25 %
 response       50 ms  ▄█   ▂  top 200 ms
 cpu                -  ▄█      top 100 %
 memory          60 %  ▄▄   ▅  top 100 %
