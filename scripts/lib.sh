@@ -17,6 +17,7 @@ declare -A needs=(
     [test]='bsdtar=libarchive-tools getfattr=attr go=golang-go jq=jq man=man-db mandoc=mandoc parallel=parallel ps=procps setfacl=acl
         setpriv=util-linux
         bindfs=bindfs mkfs.ext4=e2fsprogs mount=mount shellcheck=shellcheck strace=strace time=time xfs_io=xfsprogs
+        fish=fish zsh=zsh /usr/lib/python3/dist-packages/jsonschema=python3-jsonschema
         /usr/lib/python3/dist-packages/prometheus_client=python3-prometheus-client
         /usr/share/gocode/src/github.com/containerd/stargz-snapshotter=golang-github-containerd-stargz-snapshotter-dev'
 )

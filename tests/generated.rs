@@ -7,8 +7,10 @@ mod mdoc;
 mod shells;
 mod words;
 
+use crate::harness::not_shown;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -60,6 +62,29 @@ fn the_schemas_are_generated() {
     for (kind, schema) in all {
         holds(&format!("schema/{kind}.json"), &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()));
     }
+}
+
+#[test]
+fn the_schemas_take_every_example_and_refuse_it_broken() {
+    let script = here("tests/validate_records.py");
+    let jsonschema = Command::new("python3").args(["-c", "import jsonschema"]).output();
+    if !jsonschema.is_ok_and(|done| done.status.success()) {
+        return not_shown("a validator that is not ours agrees with the schemas", "python3-jsonschema is not installed");
+    }
+    let validate = |words: &[&Path]| Command::new("python3").arg(&script).args(words).output().unwrap();
+    let examples = here("lib/src/record/examples.ndjson");
+    let done = validate(&[Path::new("--every-type"), &examples]);
+    assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+
+    // A record of ours that is broken, in a file or a folder, must not pass.
+    let folder = tempfile::tempdir().unwrap();
+    let broken = fs::read_to_string(&examples).unwrap().replacen("\"phase\":\"completed\"", "\"phase\":\"finished\"", 1);
+    fs::write(folder.path().join("broken.ndjson"), broken).unwrap();
+    let done = validate(&[folder.path()]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("$.phase"), "{}", String::from_utf8_lossy(&done.stderr));
+    fs::write(folder.path().join("broken.ndjson"), "{\"type\":\"step\",\"time\":\"2026-03-01T10:00:00Z\"}\n").unwrap();
+    assert_eq!(validate(&[Path::new("--every-type"), folder.path()]).status.code(), Some(1));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! eco-ctl with a real service: what is stopped, what survives, and what the record says.
 
+use crate::harness::keep_seen;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -118,6 +119,10 @@ impl World {
     pub fn run(&self, mut command: Command) -> Ran {
         let done = command.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        // Copied records may be broken on purpose.
+        if !command.get_args().any(|word| word == "-") {
+            keep_seen(&text(&done.stdout), b"");
+        }
         Ran { code: done.status.code().unwrap_or(-1), stdout: text(&done.stdout), stderr: text(&done.stderr) }
     }
 

@@ -1,6 +1,7 @@
 //! eco-decide: streams in, decisions out, through the real program. Every case is run in one burst, line by line, and once
 //! more over its own output; all three must say the same.
 
+use crate::harness::keep_seen;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
@@ -112,15 +113,16 @@ fn program(args: &[&str]) -> Command {
     command
 }
 
-fn run(args: &[&str], input: &str) -> Output {
+fn run(args: &[&str], given: &str) -> Output {
     let mut child = program(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_owned());
+    let (mut stdin, input) = (child.stdin.take().unwrap(), given.to_owned());
     let writer = std::thread::spawn(move || {
         // A program that needs no input may be gone already.
         let _ = stdin.write_all(input.as_bytes());
     });
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
+    keep_seen(&String::from_utf8_lossy(&output.stdout), given.as_bytes());
     output
 }
 

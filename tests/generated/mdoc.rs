@@ -3,6 +3,7 @@
 //! In a doc comment, backticks hold what is typed or read; what it becomes depends on what it is: a flag, a value's name, a keyword,
 //! a variable, a path, a program, or something literal. `eco-ctl(1)` is a page, and `see "A heading" in eco-ctl(1)` a place in it.
 
+use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Command};
 use std::collections::BTreeSet;
 
@@ -65,27 +66,26 @@ impl Page<'_> {
         format!("{first}{}", rest.join(".Pp\n"))
     }
 
+    /// The values that it can have, and the one that it has.
     fn values(&self, arg: &Arg) -> String {
-        let mut text = String::new();
-        let values = arg.get_possible_values();
-        if arg.get_action().takes_values() && !arg.is_hide_possible_values_set() && values.iter().all(|value| value.get_help().is_some()) {
-            let items = values.iter().map(|value| {
-                let help = self.paragraph(&value.get_help().unwrap().to_string());
-                format!(".It Cm {}\n{help}", value.get_name())
-            });
-            if !values.is_empty() {
-                text = format!(".Bl -tag -width Ds -compact\n{}.El\n", items.collect::<String>());
-            }
-        } else if arg.get_action().takes_values() && !arg.is_hide_possible_values_set() {
-            let names: Vec<&str> = values.iter().map(|value| value.get_name()).collect();
-            let (last, first) = names.split_last().unwrap();
-            let first: Vec<String> = first.iter().map(|name| format!(".Cm {name}")).collect();
-            text = format!("One of\n{}\nor\n.Cm {last} .\n", first.join(" ,\n"));
+        if !arg.get_action().takes_values() {
+            return String::new();
         }
-        if let [default] = arg.get_default_values()
-            && !arg.is_hide_default_value_set()
-            && arg.get_action().takes_values()
-        {
+        let mut text = String::new();
+        let values = if arg.is_hide_possible_values_set() { Vec::new() } else { arg.get_possible_values() };
+        if values.iter().any(|value| value.get_help().is_none()) {
+            let names: Vec<String> = values.iter().map(|value| format!(".Cm {}", value.get_name())).collect();
+            let (last, first) = names.split_last().unwrap();
+            assert!(!first.is_empty(), "{}: say what {last} means", self.name);
+            text = format!("One of\n{}\nor\n{last} .\n", first.join(" ,\n"));
+        } else if !values.is_empty() {
+            let item = |value: &PossibleValue| {
+                let help = value.get_help().map(|help| self.paragraph(&help.to_string())).unwrap_or_default();
+                format!(".It Cm {}\n{help}", value.get_name())
+            };
+            text = format!(".Bl -tag -width Ds -compact\n{}.El\n", values.iter().map(item).collect::<String>());
+        }
+        if let ([default], false) = (arg.get_default_values(), arg.is_hide_default_value_set()) {
             text.push_str(&format!("Default:\n.Cm {} .\n", default.to_str().unwrap()));
         }
         text

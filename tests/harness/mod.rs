@@ -5,6 +5,7 @@ mod apart;
 pub mod blocks;
 mod dice;
 mod run;
+mod seen;
 mod service;
 mod shop;
 mod tree;
@@ -13,6 +14,7 @@ use apart::Mount;
 pub use apart::apart;
 pub use dice::Dice;
 pub use run::{Ran, Run, program};
+pub use seen::keep as keep_seen;
 pub use service::latin1;
 pub use tree::Tree;
 

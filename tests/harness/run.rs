@@ -1,6 +1,6 @@
 //! Running the real programs: words, stdin, both streams, the exit code.
 
-use super::{Tree, World};
+use super::{Tree, World, seen};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -86,10 +86,11 @@ impl<'w> Run<'w> {
         let command = self.command();
         let said = format!("{command:?}");
         let mut command = assert_cmd::Command::from_std(command);
-        if let Some(text) = self.stdin {
-            command.write_stdin(text);
+        if let Some(text) = &self.stdin {
+            command.write_stdin(text.clone());
         }
         let done = command.timeout(LONGEST).output().unwrap_or_else(|e| panic!("{said}: {e}"));
+        seen::keep(&String::from_utf8_lossy(&done.stdout), self.stdin.as_deref().unwrap_or_default());
         Ran { command: said, code: code(done.status), stdout: text(done.stdout), stderr: text(done.stderr), folder: self.world.folder() }
     }
 
@@ -229,6 +230,7 @@ impl<'w> Pipe<'w> {
         let mut stdout = String::new();
         children.last_mut().unwrap().0.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         feeding.map(thread::JoinHandle::join);
+        seen::keep(&stdout, self.stdin.as_deref().unwrap_or_default());
         let (mut ended, mut stderr, mut commands) = (Vec::new(), String::new(), Vec::new());
         for (mut child, mut errors, command) in children {
             ended.push(code(child.wait().unwrap()));

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A path as two fields of a record: `path`, and `path_b64` with its bytes where they are not UTF-8. Flatten it into a body.
+/// A path as two fields of a record: `path`, and `path_b64` with its bytes where they are not UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RecordPath {

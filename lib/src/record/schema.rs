@@ -59,6 +59,14 @@ impl Transform for Plain {
         if let Some(Value::String(text)) = object.get_mut("description") {
             *text = text.replace('\n', " ").replace("[`", "`").replace("`]", "`");
         }
+        for (name, field) in object.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+            const UNITS: [(&str, &str); 3] = [("_s", "seconds"), ("_ms", "milliseconds"), ("_bytes", "bytes")];
+            if let Some((_, unit)) = UNITS.iter().find(|(end, _)| name.ends_with(end))
+                && let Some(Value::String(text)) = field.get_mut("description")
+            {
+                text.push_str(&format!(" In {unit}."));
+            }
+        }
         // What is left out when reading is not thereby written, and the formats are the names of Rust's numbers.
         object.remove("default");
         if object.get("format").is_some_and(|format| format != "date-time") {
