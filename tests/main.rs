@@ -29,6 +29,7 @@ mod shape;
 mod staging;
 mod swaps;
 mod systemd;
+mod terminal;
 mod tool_ctl;
 mod tool_decide;
 mod tool_gate;

@@ -6,6 +6,7 @@ mod dice;
 mod run;
 mod service;
 mod shop;
+mod terminal;
 mod tree;
 
 use apart::Mount;
@@ -13,6 +14,7 @@ pub use apart::apart;
 pub use dice::Dice;
 pub use run::{Ran, Run, program};
 pub use service::latin1;
+pub use terminal::Terminal;
 pub use tree::Tree;
 
 use std::ffi::OsStr;
