@@ -224,8 +224,8 @@ impl Table {
     }
 }
 
-const TIME: Column = left("TIME (UTC)", 19).least(11);
-const AGE: Column = right("AGE", 11).least(6);
+const TIME: Column = left("TIME (UTC)", 19).or(11);
+const AGE: Column = right("AGE", 11).or(6);
 
 const VERIFICATION: &[Column] = &[
     TIME.rank(6),
@@ -566,11 +566,11 @@ fn entry(body: &Entry, now: Timestamp) -> Row {
         columns: const {
             &[
                 left("KIND", 8).rank(2),
-                left("MODE", 5).rank(3),
-                left("OWNER", 17).least(9).rank(4),
-                right("SIZE", 8),
-                left("MODIFIED (UTC)", 19).least(14).rank(1),
-                rest("PATH", 24),
+                left("MODE", 5).rank(4),
+                left("OWNER", 17).rank(5),
+                right("SIZE", 8).rank(1),
+                left("MODIFIED (UTC)", 19).or(14).rank(3),
+                rest("PATH", 32),
             ]
         },
         cells: vec![
@@ -746,7 +746,7 @@ fn gate(time: Cell, body: &Gate) -> Row {
     // What a check that passed has printed is nobody's concern.
     let output = body.output.as_deref().filter(|_| !body.ok).unwrap_or_default();
     Row {
-        columns: const { &[TIME.rank(2), left("CHECK", 16).least(12), left("RESULT", 6), right("TOOK", 9).rank(1), rest("WHY", 28).rank(3)] },
+        columns: const { &[TIME.rank(2), left("CHECK", 16), left("RESULT", 6), right("TOOK", 9).rank(1), rest("WHY", 28).rank(3)] },
         cells: vec![
             time,
             styled(visible(&body.check), HEAD),
