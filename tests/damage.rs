@@ -5,7 +5,7 @@
 use crate::harness::{Dice, Tree, World, program};
 use crate::reference_readers::{is_root, noise, set_time, text};
 use eco::archive::{Archive, Content, extract};
-use eco::store::{Depth, verify};
+use eco::store::{Depth, Meter, verify};
 use eco::time::Timestamp;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, mknodat};
 use serde_json::Value;
@@ -92,7 +92,7 @@ impl<'w> Victim<'w> {
 
     /// What a verification says; it leaves no doubt, and no verdict for the next one.
     fn is_said_to_be_right(&self, what: &str) -> bool {
-        let (found, _) = verify(&self.archive, None, Depth::Data, Timestamp::UNIX_EPOCH, &|_| ());
+        let (found, _) = verify(&self.archive, None, Depth::Data, Timestamp::UNIX_EPOCH, &Meter { expect: &|_| (), progress: &|_| () });
         let _ = fs::remove_file(self.archive.with_extension("gz.verified"));
         let ok = found.ok.unwrap_or_else(|| panic!("{what} of {}: {found:?}", self.file.display()));
         assert_eq!(ok, found.damage.is_empty(), "{what}: {found:?}");

@@ -34,6 +34,7 @@ mod situations;
 mod staging;
 mod swaps;
 mod systemd;
+mod terminal;
 mod tool_ctl;
 mod tool_decide;
 mod tool_gate;

@@ -343,7 +343,7 @@ fn a_reader_that_leaves_ends_the_listing_quietly_but_not_the_report() {
 /// Runs a shell line with a terminal as stdin, stdout and stderr; `None` where `script` is not installed.
 fn at_a_terminal(line: &str) -> Option<(i32, String)> {
     let line = format!("{} {line}", env!("CARGO_BIN_EXE_eco-report"));
-    let run = Command::new("script").args(["-qec", &line, "/dev/null"]).env("TERM", "dumb").stdin(Stdio::null()).output();
+    let run = Command::new("script").args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null()).output();
     match run {
         Ok(output) => Some((output.status.code().unwrap_or(-1), text(&output.stdout))),
         Err(e) => {

@@ -111,7 +111,7 @@ pub struct Stage<'a> {
     pub host: Option<String>,
     /// Shows the plan and asks; false ends the run before anything was changed.
     pub confirm: &'a mut dyn FnMut(&Plan) -> Result<bool>,
-    /// Is told what begins now, and of how many bytes that will be.
+    /// Is told what begins now, and of how many bytes that will be; 0 if that is not known.
     pub expect: &'a dyn Fn(&str, u64),
     /// Is told bytes read and written.
     pub progress: &'a (dyn Fn(u64) + Sync),

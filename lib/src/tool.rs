@@ -657,12 +657,13 @@ fn table() -> human::Table {
     human::Table::new(is_coloured(), Box::new(width), now())
 }
 
-/// As everybody does it: `$NO_COLOR` is the last word, then `$CLICOLOR_FORCE`, then `$CLICOLOR`, then whether it is a terminal that
-/// knows colours.
+/// As everybody does it: `$NO_COLOR` is the last word, then `$CLICOLOR_FORCE`, then `$CLICOLOR`, then whether it is a terminal
+/// that knows colours.
 fn is_coloured() -> bool {
-    use anstyle_query::{clicolor, clicolor_force, no_color, term_supports_color};
-    let may = clicolor() != Some(false) && io::stdout().is_terminal() && (term_supports_color() || clicolor() == Some(true));
-    !no_color() && (clicolor_force() || may)
+    let said = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let is_forced = said("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    let may = io::stdout().is_terminal() && !is_dumb() && said("CLICOLOR").is_none_or(|value| value != "0");
+    said("NO_COLOR").is_none() && (is_forced || may)
 }
 
 /// A terminal that cannot move its cursor.

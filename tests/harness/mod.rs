@@ -8,6 +8,7 @@ mod run;
 mod seen;
 mod service;
 mod shop;
+mod terminal;
 mod tree;
 
 use apart::Mount;
@@ -16,6 +17,7 @@ pub use dice::Dice;
 pub use run::{Ran, Run, program};
 pub use seen::keep as keep_seen;
 pub use service::latin1;
+pub use terminal::Terminal;
 pub use tree::Tree;
 
 use std::ffi::OsStr;

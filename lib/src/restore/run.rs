@@ -190,7 +190,7 @@ fn draw(order: &Order, point: &Point, look: &Look, way: layout::Way) -> Plan {
 /// # Errors
 /// [`Error::Usage`] when the configuration has no command for one; [`Error::Process`] when a command fails.
 pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
-    let began = Instant::now();
+    let mut began = Instant::now();
     let what = what_is_switched_off(eco, &order.scopes)?;
     hooks::check_units(eco, &order.scopes)?;
     let plan = Plan {
@@ -201,9 +201,11 @@ pub fn order_by_command(eco: &Ecosystem, order: &Order, stage: &mut Stage<'_>) -
         ..Plan::default()
     };
     stage.emit(plan.clone());
+    let asked = Instant::now();
     if order.dry_run || !(stage.confirm)(&plan)? {
         return Ok(None);
     }
+    began += asked.elapsed();
     let mut record = order.record();
     record.strategy = Some("command".into());
     stage.emit(record.clone());

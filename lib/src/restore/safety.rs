@@ -162,6 +162,7 @@ impl Run<'_, '_> {
             quiet: None,
             expect: None,
         };
+        (self.stage.expect)("keeping the tree from before", 0);
         let taken = take(&store, taking, self.stage.progress, self.stage.stop)?;
         let mut snapshot = taken.stored.snapshot;
         snapshot.took_ms = Some(began.elapsed().as_millis() as u64);

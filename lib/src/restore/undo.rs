@@ -25,7 +25,7 @@ use std::time::Instant;
 /// # Errors
 /// [`Error::NoMatch`] when there is nothing to undo; [`Error::Process`] when the service cannot be stopped: nothing was changed then.
 pub fn undo(eco: &Ecosystem, which: Option<&str>, order: Order, stage: &mut Stage<'_>) -> Result<Option<Restore>> {
-    let began = Instant::now();
+    let mut began = Instant::now();
     let note = find(eco, which)?;
     if !has_tree(&eco.root, &note)
         && let Some(safety) = &note.safety
@@ -68,9 +68,12 @@ pub fn undo(eco: &Ecosystem, which: Option<&str>, order: Order, stage: &mut Stag
         ..Plan::default()
     };
     stage.emit(plan.clone());
+    let asked = Instant::now();
     if dry_run || !(stage.confirm)(&plan)? {
         return Ok(None);
     }
+    // A person's thinking is no part of what it took.
+    began += asked.elapsed();
     stage.emit(Restore { strategy: Some(way.word().into()), ..record });
     journal.enter(&eco.root, Phase::Staged)?;
     let mut run = Run { eco, stage, journal, began, downtime: None };

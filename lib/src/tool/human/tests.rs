@@ -214,7 +214,9 @@ fn every_row_fits_every_terminal_and_no_id_is_broken() {
     for width in [40, 60, 80, 120, 200] {
         let mut table = Table::new(false, Box::new(move || Some(width)), Timestamp::UNIX_EPOCH);
         for line in examples.lines() {
-            for line in [line.to_owned(), line.replace("data/", "数据/").replace("planner", &"模块".repeat(30)), line.replace("\"path\":\"/backups/", wide)] {
+            for line in
+                [line.to_owned(), line.replace("data/", "数据/").replace("planner", &"模块".repeat(30)), line.replace("\"path\":\"/backups/", wide)]
+            {
                 let text = rows(&mut table, &[&line]);
                 for row in text.lines() {
                     assert!(row.width() <= width && !row.ends_with(' '), "{width} columns: {row:?}\n{text}");
