@@ -14,10 +14,12 @@ mod strip;
 pub(super) mod svg;
 mod thin;
 
-use super::health::{self, Limit, Normal, Sample};
+use super::derive::Case;
+use super::health::{Limit, Normal, Sample};
 use super::incident::Incident;
-use super::{Mark, Report, Story, Window, derive};
-use crate::time::Timestamp;
+use super::words::{clock, offset};
+use super::{Event, Mark, Report, Story, Window};
+use crate::time::{Timestamp, seconds_between};
 use frame::TimeAxis;
 
 /// One chart.
@@ -81,29 +83,20 @@ struct Scene<'a> {
 impl<'a> Scene<'a> {
     fn new(story: &'a Story, report: &'a Report) -> Option<Scene<'a>> {
         let window = report.window?;
-        let is_it = |incident: &Incident| {
-            let first_run = incident.runs.first().map(|run| run.id);
-            let same_run = first_run.unwrap_or_default() == report.rollbacks.first().and_then(|run| run.id.as_deref()).unwrap_or_default();
-            incident.home == report.ecosystem.as_deref() && incident.name() == report.incident.as_deref() && same_run
-        };
+        let is_it = |incident: &Incident| incident.home == report.ecosystem.as_deref() && Some(incident.id()) == report.id;
         let incident = story.incidents().into_iter().rfind(is_it)?;
-        let zero = incident.onset().unwrap_or(incident.first());
-        let mut all = derive::samples(story, incident.home);
-        incident.keep_near(&mut all);
-        let normal = health::normal(&all, zero);
-        let samples = all.into_iter().filter(|sample| (window.from..=window.to).contains(&sample.time)).collect();
-        let limits = health::limits(&incident);
+        let Case { incident, samples, limits, normal, zero, .. } = Case::new(story, incident);
+        let samples = samples.into_iter().filter(|sample| (window.from..=window.to).contains(&sample.time)).collect();
         Some(Scene { story, incident, samples, limits, normal, window, axis: TimeAxis::new(window), marks: &report.marks, zero })
     }
 
     /// Whether a record is about this service and inside the window.
-    fn sees(&self, event: &super::Event) -> bool {
+    fn sees(&self, event: &Event) -> bool {
         self.story.home(&event.stamp) == self.incident.home && self.axis.shows(event.stamp.time)
     }
 
     /// An instant as the report writes it.
     fn at(&self, time: Timestamp) -> String {
-        use super::words::{clock, offset};
-        format!("{} ({})", clock(time), offset(crate::time::seconds_between(self.zero, time)))
+        format!("{} ({})", clock(time), offset(seconds_between(self.zero, time)))
     }
 }

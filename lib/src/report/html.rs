@@ -21,6 +21,8 @@ struct Page<'a> {
     style: String,
     story: Option<Figure<'a>>,
     charts: Vec<Figure<'a>>,
+    /// Whether a person keeps the follow-ups.
+    has_own_list: bool,
     /// Charts that there is no data for, in a sentence.
     left_out: String,
 }
@@ -49,6 +51,7 @@ impl Report {
             style: [palette::COLOURS, palette::CHARTS, include_str!("incident.css")].concat(),
             story: charts.iter().find(|chart| chart.name == "story").map(Figure::new),
             charts: charts.iter().filter(|chart| chart.name != "story").map(Figure::new).collect(),
+            has_own_list: self.kept("follow-ups").is_some(),
             left_out: list(&missing.map(|(_, title)| title.to_lowercase()).collect::<Vec<_>>()).replace("cpu", "CPU"),
         };
         // As for Markdown: the template ships with the program, and every test that prints a report proves it.

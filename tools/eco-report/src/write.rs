@@ -55,6 +55,7 @@ pub fn report(args: &Args, tool: &Tool, story: &Story, people: Option<People>, a
         report.keep(old);
     }
     let text = match args.format() {
+        Format::Html => report.html(&story.charts(&report)),
         Format::Text => report.text(),
         Format::Json => report::json(&report),
         Format::Html => report.html(&story.charts(&report)),

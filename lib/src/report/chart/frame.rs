@@ -12,7 +12,7 @@ use std::fmt::Write;
 pub(super) const WIDTH: f64 = 800.0;
 /// The plot's left and right edge, with room for names and limits beside it.
 pub(super) const LEFT: f64 = 104.0;
-pub(super) const RIGHT: f64 = 728.0;
+pub(super) const RIGHT: f64 = 708.0;
 /// The plot's upper edge, below title and marks.
 pub(super) const TOP: f64 = 56.0;
 /// What the axis of time needs below the plot.
@@ -200,10 +200,9 @@ fn marks(scene: &Scene, bottom: f64) -> Svg {
         let wide = width(label);
         let (elbow, from) = (TOP - 5.0, TOP - 15.0);
         let x = *x;
+        svg.path(&format!("lead {class}"), Steps::default().go(middle, from).draw(x, elbow).draw(x, TOP));
         if scene.axis.shows(mark.time) {
-            svg.path(&format!("mark {class}"), Steps::default().go(middle, from).draw(x, elbow).draw(x, bottom));
-        } else {
-            svg.path("mark off", Steps::default().go(middle, from).draw(x, elbow).draw(x, TOP));
+            svg.path(&format!("mark {class}"), Steps::default().go(x, TOP).draw(x, bottom));
         }
         svg.path_with(&format!("sign {class}"), &sign(mark.kind, middle - wide / 2.0 - 1.0, TOP - 22.0), &mark.label);
         svg.text_with(&format!("name {class}"), Anchor::Middle, (middle + 6.0, TOP - 18.0), label, &mark.label);

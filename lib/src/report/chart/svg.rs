@@ -165,7 +165,7 @@ impl Display for Text<'_> {
 
 /// How wide a text is at the size of the charts, generously: fonts differ.
 pub(super) fn width(text: &str) -> f64 {
-    unicode_width::UnicodeWidthStr::width(text) as f64 * 6.3
+    unicode_width::UnicodeWidthStr::width(text) as f64 * 6.9
 }
 
 #[cfg(test)]
