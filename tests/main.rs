@@ -2,6 +2,7 @@
 
 mod automatic;
 mod breakages;
+mod browser;
 mod closely;
 mod damage;
 mod decide_state;

@@ -16,7 +16,7 @@ use crate::service::{Argv, Control, Hooks, Notify, Service, UnitCommands, UnitKi
 use crate::time::Span;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -62,10 +62,21 @@ pub struct Config {
     pub gate: gate::Checks,
     /// How people are told.
     pub notify: Option<Notify>,
+    /// Who to turn to, in the order of the file.
+    pub contacts: Vec<Contact>,
     /// How a new version gets its traffic.
     pub rollout: Option<Plan>,
     /// Where programs without a slash in their name are looked for.
     pub path: Option<OsString>,
+}
+
+/// One line of `[contacts]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Contact {
+    /// Who they are to the service, such as `on-call`.
+    pub role: String,
+    /// How to reach them.
+    pub text: String,
 }
 
 impl Config {
@@ -135,6 +146,8 @@ struct File {
     #[serde(default)]
     gate: gate::Checks,
     notify: Option<Notify>,
+    #[serde(default)]
+    contacts: BTreeMap<String, Spanned<String>>,
     rollout: Option<Plan>,
 }
 
@@ -265,6 +278,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config> {
         config.retention = parsed.retention.into();
         config.gate = parsed.gate;
         config.notify = parsed.notify;
+        config.contacts = contacts(parsed.contacts);
         config.rollout = parsed.rollout;
         config.path = overrides.path.clone();
     })
@@ -337,6 +351,7 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
         retention: Retention::default().into(),
         gate: gate::Checks::default(),
         notify: None,
+        contacts: Vec::new(),
         rollout: None,
         path: None,
     };
@@ -346,6 +361,11 @@ fn build(file: Option<PathBuf>, name: Option<String>, root: PathBuf, store: Opti
     config.gate.check().map_err(|why| Error::Config(format!("[gate]: {why}")))?;
     if config.notify.as_ref().is_some_and(|notify| notify.command.is_empty()) {
         return Err(Error::Config("[notify] needs a command".into()));
+    }
+    for Contact { role, text } in &config.contacts {
+        if role.trim().is_empty() || text.trim().is_empty() || [role, text].iter().any(|word| word.contains(char::is_control)) {
+            return Err(Error::Config(format!("[contacts] {}: write a name and how to reach them, on one line", role.escape_debug())));
+        }
     }
     for probe in &mut config.probes {
         probe.check().map_err(|why| Error::Config(format!("[[probe]] {}: {why}", probe.name())))?;
@@ -384,6 +404,14 @@ fn expand_home(path: &Path, overrides: &Overrides) -> Result<PathBuf> {
         (Ok(_), None) => Err(Error::Config(format!("{} needs $HOME, which is not set", path.display()))),
         (Err(_), _) => Ok(path.to_owned()),
     }
+}
+
+/// The people, in the order in which the file names them: who is to be called first stands first.
+fn contacts(table: BTreeMap<String, Spanned<String>>) -> Vec<Contact> {
+    let mut found: Vec<(usize, Contact)> =
+        table.into_iter().map(|(role, text)| (text.span().start, Contact { role, text: text.into_inner() })).collect();
+    found.sort_by_key(|(at, _)| *at);
+    found.into_iter().map(|(_, contact)| contact).collect()
 }
 
 /// The probes. Each table is read by itself: the kind decides which keys it has, and of a wrong one serde then knows no place.

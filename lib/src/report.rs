@@ -1,25 +1,40 @@
 //! Records -> the incident report: everything in it is derived from the stream, and what the stream does not hold is *not
 //! recorded*. No clock is asked, so the same stream gives the same bytes, today or in a year.
 //!
-//! A [`Story`] takes the records in; [`Story::report`] finds the last incident and derives a [`Report`] from it;
-//! [`Report::markdown`] prints that. Text from records is escaped in one place, where it is printed: a module may be called
+//! A [`Story`] takes the records in; [`Story::incidents`] lists what happened, [`Story::report`] derives a [`Report`] about one of
+//! them, [`Kept`] lays over it what a person wrote into the report before, and [`Report::markdown`], [`Report::text`] and
+//! [`Report::json`] print it. Text from records is escaped in one place, where it is printed: a module may be called
 //! `<script>` or hold a newline, and is still a name in a table.
 
 mod action;
+mod chart;
 mod derive;
+mod follow;
 mod health;
+mod html;
 mod incident;
+mod keep;
 mod learn;
+mod list;
 mod markdown;
+mod memory;
 mod notice;
 mod rollback;
 mod save;
+mod spark;
+mod text;
 mod timeline;
 pub(crate) mod words;
 
+pub use chart::Chart;
+pub use keep::{KeptText, Old};
+pub use list::{Choice, Summary, table};
+pub use markdown::Picture;
 pub use notice::notice;
-pub use save::{Destination, destination};
+pub use save::{Album, Destination, album, destination};
+pub use text::contacts;
 
+use crate::config::Contact;
 use crate::record::{Record, Restore, Stamp};
 use crate::time::{Timestamp, seconds_between};
 use serde::Serialize;
@@ -34,8 +49,13 @@ pub struct Story {
     events: Vec<Event>,
     counts: BTreeMap<String, u64>,
     newest: BTreeMap<Option<String>, Timestamp>,
+    oldest: Option<Timestamp>,
     restored: HashSet<(String, String)>,
     late: u64,
+    unusable: u64,
+    /// How many samples of health are in `events`, and at how many those that no report needs are let go.
+    samples: usize,
+    let_go_at: usize,
     bad_lines: u64,
     cut_short: Option<String>,
 }
@@ -48,8 +68,9 @@ struct Event {
 }
 
 impl Story {
-    /// Takes the next record in. Listings of files are counted and let go: they can be long and change nothing.
-    pub fn add(&mut self, stamp: Stamp, record: Record) {
+    /// Takes the next record in. Listings of files are counted and let go: they can be long and change nothing. So are, in the
+    /// end, samples of health that are far from every incident.
+    pub fn add(&mut self, stamp: Stamp, mut record: Record) {
         // A log holds the end of a rollback where it ended, and where the one who decides was told.
         if let Record::Restore(Restore { id, phase, .. }) = &record
             && !id.is_empty()
@@ -58,14 +79,25 @@ impl Story {
             return;
         }
         *self.counts.entry(record.kind().to_owned()).or_default() += 1;
+        self.oldest = self.oldest.into_iter().chain([stamp.time]).min();
         let newest = self.newest.entry(stamp.ecosystem.clone()).or_insert(stamp.time);
         if record.is_news() && seconds_between(stamp.time, *newest) > LATE_S {
             self.late += 1;
         }
         *newest = (*newest).max(stamp.time);
-        if !matches!(record, Record::Entry(_) | Record::Difference(_) | Record::Other(_)) {
-            self.events.push(Event { stamp, record });
+        match &mut record {
+            Record::Entry(_) | Record::Difference(_) | Record::Other(_) => return,
+            Record::Health(health) => {
+                self.unusable += health::unusable(health);
+                // What the probes found is in the metrics, which is all that a report looks at.
+                health.probes = Vec::new();
+                self.samples += 1;
+            }
+            Record::Plan(plan) => plan.examples = Vec::new(),
+            _ => {}
         }
+        self.events.push(Event { stamp, record });
+        self.let_go();
     }
 
     /// Says how many lines of the stream were no record.
@@ -80,13 +112,29 @@ impl Story {
 
     /// The report about the last incident in the stream.
     pub fn report(&self) -> Report {
-        derive::report(self)
+        self.report_on(Choice::Last)
+    }
+
+    /// The report about one incident in the stream.
+    pub fn report_on(&self, choice: Choice) -> Report {
+        derive::report(self, choice)
+    }
+
+    /// The charts of a report about this story: those that there is data for.
+    pub fn charts(&self, report: &Report) -> Vec<Chart> {
+        chart::charts(self, report)
     }
 
     /// The newest time on any record.
     fn end(&self) -> Option<Timestamp> {
         self.newest.values().max().copied()
     }
+}
+
+/// A report, or a list, as JSON that ends in a newline.
+pub fn json(value: &impl Serialize) -> String {
+    // Reports and lists are structs of strings, numbers, lists and string-keyed maps: serde_json cannot refuse one.
+    serde_json::to_string_pretty(value).expect("a report serializes") + "\n"
 }
 
 /// How an incident stands at the end of the stream.
@@ -130,8 +178,12 @@ pub struct Report {
     pub state: State,
     /// The service.
     pub ecosystem: Option<String>,
+    /// What the incident is called in lists: its name in the decisions, without any the id of its first rollback.
+    pub id: Option<String>,
     /// The incident's name in the decisions.
     pub incident: Option<String>,
+    /// Who to turn to, as the configuration says.
+    pub contacts: Vec<Contact>,
     /// What nobody may overlook: failed and reverted rollbacks, holes in the stream.
     pub alarms: Vec<String>,
     /// What offsets count from.
@@ -174,8 +226,128 @@ pub struct Report {
     pub lessons: Vec<String>,
     /// Measures that the facts suggest.
     pub prevention: Vec<String>,
+    /// What is to be done next, and what of it the stream shows as done.
+    pub follow_ups: Vec<FollowUps>,
+    /// How the metrics went, as one line of text each.
+    pub sparks: Option<Sparks>,
+    /// The same facts as bare numbers.
+    pub measured: Measured,
     /// How far the stream can be trusted.
     pub quality: Quality,
+    /// What the charts show of the stream; none without an incident.
+    pub window: Option<Window>,
+    /// The instants that the charts mark.
+    pub marks: Vec<Mark>,
+    /// What a person wrote into the report before, by the name of its place.
+    pub kept: Vec<KeptText>,
+    /// The same for places that this report does not have.
+    pub kept_elsewhere: Vec<KeptText>,
+}
+
+/// What is to be done within one span of time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FollowUps {
+    /// The span, as in `Within 1 hour`.
+    pub within: String,
+    /// What is to be done.
+    pub items: Vec<FollowUp>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FollowUp {
+    /// What.
+    pub what: String,
+    /// Whether the stream shows that it is done.
+    pub done: bool,
+    /// The records that say so, or how far it has got.
+    pub evidence: Option<String>,
+}
+
+/// How metrics went between two instants, one sign for a stretch of time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sparks {
+    /// How long a stretch is.
+    pub each: String,
+    /// Which stretch holds which mark, as letters in place.
+    pub marks: String,
+    /// The metrics, each as long as the marks.
+    pub lines: Vec<Spark>,
+}
+
+/// How one metric went.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spark {
+    /// Its name.
+    pub name: String,
+    /// The highest value of each stretch as a bar between `lowest` and `highest`; `.` without a sample, `!` while the service was down.
+    pub line: String,
+    /// The lowest value.
+    pub lowest: String,
+    /// The highest value.
+    pub highest: String,
+}
+
+/// Numbers for whoever counts over many reports. Absent is what the stream does not hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Measured {
+    /// From the onset to the first healthy sample, in an open incident to the last record.
+    pub duration_s: Option<i64>,
+    /// From the onset to the first decision.
+    pub detect_s: Option<i64>,
+    /// From the first decision to the start of the rollback.
+    pub act_s: Option<i64>,
+    /// From the start of the rollback to the first healthy sample.
+    pub restore_s: Option<i64>,
+    /// Requests times error rate, summed.
+    pub failed_requests: Option<f64>,
+    /// The highest error rate, 0..1.
+    pub peak_error_rate: Option<f64>,
+    /// The slowest answer.
+    pub worst_response_ms: Option<f64>,
+    /// How long an answer takes when all is well.
+    pub normal_response_ms: Option<f64>,
+    /// How long the service did not answer.
+    pub down_s: Option<i64>,
+    /// The length of what is not in the tree any more; 0 where nothing was lost.
+    pub data_loss_s: Option<i64>,
+}
+
+/// The stretch of time that a report draws: before the onset as long as the incident took, half an hour at least, and a
+/// quarter of an hour after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Window {
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+}
+
+/// What a mark on the time axis stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MarkKind {
+    /// The change that the policy suspects first.
+    Suspect,
+    /// The trouble began.
+    Onset,
+    /// A decision named it.
+    Detected,
+    /// The first rollback began.
+    Rollback,
+    /// The healthy period at the end began.
+    Restored,
+}
+
+/// One of the instants that every chart shows; in order of time, each kind at most once.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Mark {
+    /// What happened then.
+    pub kind: MarkKind,
+    /// When.
+    pub time: Timestamp,
+    /// Its name beside the line, as plain text.
+    pub label: String,
 }
 
 /// The parts of the duration.
@@ -256,7 +428,7 @@ pub struct Quality {
     /// First and last time on any record.
     pub covers: Option<String>,
     /// Records by type.
-    pub counts: Vec<(String, u64)>,
+    pub counts: BTreeMap<String, u64>,
     /// Lines that were no record.
     pub bad_lines: u64,
     /// Records that came too late to be judged.

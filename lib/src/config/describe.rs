@@ -259,6 +259,10 @@ impl Text<'_> {
             self.line("on", list(&notify.on.iter().map(on).collect::<Vec<_>>()));
             self.line("timeout", notify.timeout.unwrap_or(Span(NOTIFY_DEADLINE)).to_string());
         }
+        if !config.contacts.is_empty() {
+            self.section("contacts");
+            config.contacts.iter().for_each(|contact| self.line(&contact.role, &contact.text));
+        }
     }
 }
 

@@ -29,6 +29,13 @@ impl Policy {
         }
         bounds
     }
+
+    /// The limits that rules set a measured metric, named as rules name it: the rule, its comparison, its bound.
+    pub fn limits(&self, metric: &str) -> Vec<(String, String, f64)> {
+        let about = self.rules.iter().filter(|rule| rule.when.metric.name() == metric);
+        let words = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
+        about.map(|rule| (rule.name.clone(), words(&rule.when.words), rule.when.value)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -47,5 +54,13 @@ mod tests {
         assert_eq!(of("modules_failed"), (Some(0.0), Some(2.0)));
         assert_eq!(of("success_rate"), (None, None), "bad when it is low");
         assert_eq!(of("weather"), (None, None));
+    }
+
+    #[test]
+    fn limits_are_what_the_rules_say_worst_first() {
+        let limits = Policy::default().limits("error_rate");
+        let text: Vec<String> = limits.iter().map(|(rule, comparison, bound)| format!("{rule} {comparison} {bound}")).collect();
+        assert_eq!(text, ["errors-25 > 0.25", "errors-10 >= 0.1", "errors-5 >= 0.05"]);
+        assert!(Policy::default().limits("weather").is_empty());
     }
 }

@@ -79,7 +79,7 @@ fn operator(body: &Operator) -> String {
     free(&format!("operator: {}{decision}{version}{until}", body.verb))
 }
 
-fn decision(body: &Decision) -> String {
+pub(super) fn decision(body: &Decision) -> String {
     let scope = body.scope.as_ref().map_or_else(String::new, |scope| format!(" {scope}"));
     let snapshot = body.snapshot.as_deref().map_or_else(String::new, |id| format!(" to snapshot {}", id6(id)));
     let what = match body.action {
@@ -151,7 +151,8 @@ fn restore(body: &Restore) -> String {
         other => other,
     };
     let why = body.error.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-    free(&format!("{what} {phase}{by}{why}"))
+    let exit = body.exit.filter(|exit| *exit != 0).map_or_else(String::new, |exit| format!(" (exit status {exit})"));
+    free(&format!("{what} {phase}{by}{why}{exit}"))
 }
 
 fn control(body: &Control) -> String {

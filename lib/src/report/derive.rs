@@ -3,48 +3,144 @@
 use super::action::{self, before, free};
 use super::health::{self, Limit, Normal, Sample, limits, normal};
 use super::incident::Incident;
-use super::rollback::{rollback, undone};
+use super::rollback::{Taken, lost, rollback, snapshots, undone};
 use super::timeline::{Axis, actions, timeline};
 use super::words::{clock, id6, span};
-use super::{Phases, Quality, Report, State, Story, Times, learn};
-use crate::record::{Record, Suspect};
+use super::{Choice, Mark, MarkKind, Measured, Moment, Phases, Quality, Report, State, Story, Times, Window, follow, learn, spark};
+use crate::record::{Change, Record, Suspect};
 use crate::time::{Timestamp, seconds_between};
-use std::collections::BTreeSet;
+use jiff::SignedDuration;
+use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn report(story: &Story) -> Report {
+/// The charts show at least this much before the onset, and so much after the end.
+const LEAD_S: i64 = 1800;
+const TRAIL_S: i64 = 900;
+
+/// One incident and what the samples around it say: what lists, reports and charts begin with.
+pub(super) struct Case<'a> {
+    pub(super) incident: Incident<'a>,
+    pub(super) samples: Vec<Sample<'a>>,
+    pub(super) limits: Vec<Limit>,
+    pub(super) normal: Option<Normal>,
+    /// What offsets count from.
+    pub(super) zero: Timestamp,
+    pub(super) restored: Option<Timestamp>,
+    pub(super) end: Timestamp,
+    /// The end of the stream.
+    pub(super) last: Timestamp,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(story: &'a Story, incident: Incident<'a>) -> Case<'a> {
+        let mut samples = samples(story, incident.home);
+        incident.keep_near(&mut samples);
+        let limits = limits(&incident);
+        let last = story.end().unwrap_or_default();
+        let zero = incident.onset().unwrap_or(incident.first());
+        let normal = normal(&samples, zero);
+        let restored = restored(&incident, &samples, &limits, normal.as_ref(), last);
+        let end = incident.resolved().or(incident.decisions.is_empty().then(|| last_of(&incident))).unwrap_or(last);
+        Case { incident, samples, limits, normal, zero, restored, end, last }
+    }
+
+    /// From the onset to the first healthy sample, or so far.
+    pub(super) fn seconds(&self) -> Option<i64> {
+        let to = if self.incident.state() == State::Ongoing { Some(self.last) } else { self.restored };
+        self.incident.onset().zip(to).map(|(from, to)| seconds_between(from, to))
+    }
+}
+
+pub(super) fn report(story: &Story, choice: Choice) -> Report {
     let mut incidents = story.incidents();
-    let Some(incident) = incidents.pop() else {
+    let Some(at) = choice.within(incidents.len()) else {
         let alarms = holes(story);
         return Report { ecosystem: only_home(story), alarms, quality: quality(story, None, &[]), ..Report::default() };
     };
-    let samples = samples(story, incident.home);
-    let limits = limits(&incident);
-    let last = story.end().unwrap_or_default();
-    let zero = incident.onset().unwrap_or(incident.first());
-    let normal = normal(&samples, zero);
-    let restored = restored(&incident, &samples, &limits, normal.as_ref(), last);
-    let end = incident.resolved().or(incident.decisions.is_empty().then(|| last_of(&incident))).unwrap_or(last);
-    let axis = Axis { incident: &incident, samples: &samples, limits: &limits, normal: normal.as_ref(), zero, end };
+    let case = Case::new(story, incidents.remove(at));
+    let Case { incident, samples, limits, normal, zero, restored, end, last } = &case;
+    let (zero, restored, end, last) = (*zero, *restored, *end, *last);
+    let axis = Axis { incident, samples, limits, normal: normal.as_ref(), zero, end };
+    let taken = snapshots(story, incident.home);
     let mut report = Report {
         state: incident.state(),
         ecosystem: incident.home.map(str::to_owned),
+        id: Some(incident.id()),
         incident: incident.name().map(str::to_owned),
         date: Some(zero.strftime("%Y-%m-%d").to_string()),
         severity: incident.severity().map(|severity| action::severity(severity).to_owned()),
-        offsets_from: Some(offsets_from(&incident).to_owned()),
-        impact: health::impact(&samples, zero, restored.unwrap_or(end), normal.as_ref()),
+        offsets_from: Some(offsets_from(incident).to_owned()),
+        impact: health::impact(samples, zero, restored.unwrap_or(end), normal.as_ref()),
         timeline: timeline(story, &axis),
         actions: actions(story, &axis),
-        rollbacks: incident.runs.iter().map(|run| rollback(story, &incident, run)).collect(),
-        not_undone: not_undone(&incident),
+        rollbacks: incident.runs.iter().map(|run| rollback(story, incident, run)).collect(),
+        not_undone: not_undone(incident),
         ..Report::default()
     };
     times(&mut report, &axis, restored, last);
     why(&mut report, &axis, story);
     report.quality = quality(story, Some(&axis), &incidents);
-    report.alarms = alarms(&incident, story, &incidents);
+    report.alarms = alarms(incident, story, &incidents);
     learn::learn(&mut report, story, &axis);
+    report.follow_ups = follow::follow_ups(story, &axis, restored);
+    report.window = window(&axis, restored);
+    report.marks = marks(&report, &axis, story);
+    report.sparks = report.window.and_then(|window| spark::sparks(samples, window, &report.marks));
+    report.measured = measured(&case, &report, &taken);
     report
+}
+
+/// The numbers behind the sentences.
+fn measured(case: &Case, report: &Report, taken: &BTreeMap<&str, Taken>) -> Measured {
+    let at = |moment: &Option<Moment>| moment.as_ref().map(|moment| moment.time);
+    let (began, detected) = (at(&report.times.began), at(&report.times.detected));
+    let (initiated, restored) = (at(&report.times.initiated), at(&report.times.restored));
+    let between = |from: Option<Timestamp>, to: Option<Timestamp>| from.zip(to).map(|(from, to)| seconds_between(from, to));
+    Measured {
+        duration_s: case.seconds(),
+        detect_s: between(began, detected),
+        act_s: between(detected, initiated),
+        restore_s: between(initiated, restored),
+        normal_response_ms: case.normal.as_ref().map(|normal| normal.ms),
+        data_loss_s: lost(&case.incident, taken),
+        ..health::measured(&case.samples, case.zero, case.restored.unwrap_or(case.end))
+    }
+}
+
+/// What the charts show: as much before the onset as the incident took, so that one sees what was normal.
+fn window(axis: &Axis, restored: Option<Timestamp>) -> Option<Window> {
+    let end = axis.end.max(restored.unwrap_or(axis.end)).max(axis.zero);
+    let lead = seconds_between(axis.zero, restored.unwrap_or(end)).max(LEAD_S);
+    let from = axis.zero.checked_sub(SignedDuration::from_secs(lead)).ok()?;
+    Some(Window { from, to: end.checked_add(SignedDuration::from_secs(TRAIL_S)).ok()? })
+}
+
+/// The instants of the window that everybody looks for.
+fn marks(report: &Report, axis: &Axis, story: &Story) -> Vec<Mark> {
+    let times = &report.times;
+    let at = |moment: &Option<Moment>| moment.as_ref().map(|moment| moment.time);
+    let suspect = blamed(axis.incident).and_then(|suspect| {
+        let before = SignedDuration::from_secs(suspect.before_onset_s as i64);
+        let time = match changed(suspect, story) {
+            Some((time, _)) => time,
+            None => axis.incident.onset()?.checked_sub(before).ok()?,
+        };
+        Some((MarkKind::Suspect, Some(time), format!("suspect: {}", free(&suspect.target))))
+    });
+    let named = [
+        (MarkKind::Onset, at(&times.began), "onset"),
+        (MarkKind::Detected, at(&times.detected), "detected"),
+        (MarkKind::Rollback, at(&times.initiated), "rollback"),
+        (MarkKind::Restored, at(&times.restored), "restored"),
+    ];
+    let named = named.into_iter().map(|(kind, time, label)| (kind, time, label.to_owned()));
+    let mut marks: Vec<Mark> = suspect.into_iter().chain(named).filter_map(|(kind, time, label)| Some(Mark { kind, time: time?, label })).collect();
+    marks.sort_by_key(|mark| mark.time);
+    marks
+}
+
+/// The change that the newest decision with a suspect blames first.
+fn blamed<'a>(incident: &Incident<'a>) -> Option<&'a Suspect> {
+    incident.decisions.iter().rev().find_map(|(_, decision)| decision.suspects.first())
 }
 
 /// The ecosystem's name where the stream is about one only.
@@ -54,7 +150,7 @@ fn only_home(story: &Story) -> Option<String> {
 }
 
 /// Health of this service in order of time. Samples of a canary are about a few requests of a new version, not about the service.
-fn samples<'a>(story: &'a Story, home: Option<&str>) -> Vec<Sample<'a>> {
+pub(super) fn samples<'a>(story: &'a Story, home: Option<&str>) -> Vec<Sample<'a>> {
     let mut samples: Vec<Sample> = story
         .events
         .iter()
@@ -154,6 +250,7 @@ fn why(report: &mut Report, axis: &Axis, story: &Story) {
             report.detection.push(format!("{}{held}{samples}{since}", action::reason(reason)));
         }
     }
+    report.detection.extend(detected(axis));
     if incident.decisions.is_empty() {
         let who = if incident.runs.iter().any(|run| run.by_operator()) { "An operator asked for the rollback" } else { "A rollback was run" };
         report.detection.push(format!("{who}; how the trouble was noticed is not in the stream"));
@@ -168,12 +265,47 @@ fn why(report: &mut Report, axis: &Axis, story: &Story) {
     report.confirmed = confirmed(incident);
 }
 
+/// Where the time to detect went, and whether the same limits had been crossed before.
+fn detected(axis: &Axis) -> Vec<String> {
+    let mut lines = Vec::new();
+    let incident = axis.incident;
+    let first = incident.decisions.first();
+    if let Some((detected, decision)) = first
+        && let Some(onset) = incident.onset()
+    {
+        let took = seconds_between(onset, *detected);
+        let proof = decision.reasons.iter().filter_map(|reason| reason.held_s).fold(0.0, f64::max) as i64;
+        // A proof that had begun before the onset that was found in the end is no part of this.
+        let (proof, rest) = (proof.min(took), took - proof.min(took));
+        if took > 0 && proof > 0 {
+            let rest =
+                if rest > 0 { format!(", {} for the rest: waiting for samples, and for rules that take longer", span(rest)) } else { String::new() };
+            lines.push(format!("of the {} to detect, {} went into proof that it was no blip{rest}", span(took), span(proof)));
+        } else if took > 0 {
+            lines.push(format!("{} lay between the onset and the first decision, none of it for proof", span(took)));
+        }
+        lines.extend(health::distance(axis.samples, onset, *detected).map(|seconds| {
+            format!("a sample came every {}; more often means sooner, as long as the rules ask for a number of samples", span(seconds))
+        }));
+    }
+    lines.extend(health::flickers(axis.samples, axis.limits, axis.normal, axis.zero).into_iter().map(|(rule, times, last)| {
+        let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+        format!("{} had been crossed {often} in the day before, too shortly to count, the last time at {}", free(&rule), clock(last))
+    }));
+    lines
+}
+
+/// The record of a suspect, and when it was.
+fn changed<'a>(suspect: &Suspect, story: &'a Story) -> Option<(Timestamp, &'a Change)> {
+    story.events.iter().rev().find_map(|event| match &event.record {
+        Record::Change(change) if change.id.is_some() && change.id == suspect.change => Some((event.stamp.time, change)),
+        _ => None,
+    })
+}
+
 /// A suspect, with what its change record says.
 fn suspected(suspect: &Suspect, story: &Story) -> String {
-    let change = story.events.iter().rev().find_map(|event| match &event.record {
-        Record::Change(change) if change.id.is_some() && change.id == suspect.change => Some(change),
-        _ => None,
-    });
+    let change = changed(suspect, story).map(|(_, change)| change);
     let id = suspect.change.as_deref().map_or_else(String::new, |id| format!(" (change {id})"));
     let from_to = change.and_then(|change| Some(format!(", from {} to {}", change.from.as_deref()?, change.to.as_deref()?))).unwrap_or_default();
     free(&format!("{}{id}{from_to}, {}", suspect.target, before(suspect.before_onset_s as i64, "the onset")))
@@ -258,15 +390,13 @@ fn holes(story: &Story) -> Vec<String> {
 }
 
 fn quality(story: &Story, axis: Option<&Axis>, others: &[Incident]) -> Quality {
-    let times = story.events.iter().map(|event| event.stamp.time);
-    let covers = times.min().zip(story.end()).map(|(first, last)| format!("{} to {}", clock(first), clock(last)));
-    let unusable = |event: &super::Event| if let Record::Health(health) = &event.record { health::unusable(health) } else { 0 };
+    let covers = story.oldest.zip(story.end()).map(|(first, last)| format!("{} to {}", clock(first), clock(last)));
     Quality {
         covers,
         counts: story.counts.iter().filter(|(kind, _)| !kind.is_empty()).map(|(kind, count)| (free(kind), *count)).collect(),
         bad_lines: story.bad_lines,
         late: story.late,
-        unusable: story.events.iter().map(unusable).sum(),
+        unusable: story.unusable,
         gaps: axis.map(|axis| health::gaps(axis.samples, axis.zero, axis.end)).unwrap_or_default(),
         others: others.iter().map(other).collect(),
     }

@@ -1,7 +1,7 @@
 //! What the health records of an incident say: how bad it was, when it was over, where its state changed.
 
 use super::words::{clock, list, percent, span};
-use super::{Impact, incident::Incident};
+use super::{Impact, Measured, incident::Incident};
 use crate::record::{Health, Reading, Reason};
 use crate::time::{Timestamp, seconds_between};
 use serde_json::Value;
@@ -29,18 +29,18 @@ pub(super) struct Sample<'a> {
 pub(super) struct Limit {
     pub(super) rule: String,
     pub(super) metric: String,
-    comparison: String,
-    bound: f64,
+    pub(super) comparison: String,
+    pub(super) bound: f64,
 }
 
 /// What response time is normal, and how that is known.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Normal {
-    ms: f64,
-    how: String,
+    pub(super) ms: f64,
+    pub(super) how: String,
 }
 
-fn usable(reading: &Reading<f64>) -> Option<f64> {
+pub(super) fn usable(reading: &Reading<f64>) -> Option<f64> {
     reading.known().copied().filter(|value| *value >= 0.0)
 }
 
@@ -60,7 +60,7 @@ fn modules(health: &Health, state: &str) -> Option<f64> {
 }
 
 /// The value of a metric as the policy means it; truth is 1. While the service is down nothing else is known.
-fn metric(health: &Health, name: &str, normal: Option<&Normal>) -> Option<f64> {
+pub(super) fn metric(health: &Health, name: &str, normal: Option<&Normal>) -> Option<f64> {
     let up = health.up.known().copied();
     let truth = |reading: &Reading<bool>| reading.known().map(|yes| f64::from(u8::from(*yes)));
     if name == "up" {
@@ -152,6 +152,20 @@ pub(super) fn normal(samples: &[Sample], onset: Timestamp) -> Option<Normal> {
     Some(Normal { ms: median, how: format!("{median:.0} ms, the median of {} samples before the onset", times.len()) })
 }
 
+/// How bad it was between `from` and `to`, as numbers.
+pub(super) fn measured(samples: &[Sample], from: Timestamp, to: Timestamp) -> Measured {
+    let inside = || samples.iter().filter(|sample| sample.time >= from && sample.time < to).map(|sample| sample.health);
+    let answering = || inside().filter(|health| health.up.known() != Some(&false));
+    let failed: Vec<f64> = answering().filter_map(|health| Some(errors(health)? * usable(&health.requests)?)).collect();
+    Measured {
+        failed_requests: (!failed.is_empty()).then(|| failed.iter().sum::<f64>().round()),
+        peak_error_rate: answering().filter_map(errors).reduce(f64::max),
+        worst_response_ms: inside().filter_map(|health| usable(&health.response_ms)).reduce(f64::max),
+        down_s: down_seconds(samples, from, to).and_then(|(seen, seconds)| (seen == 0 || seconds > 0).then_some(seconds)),
+        ..Measured::default()
+    }
+}
+
 /// How bad it was between `from` and `to`.
 pub(super) fn impact(samples: &[Sample], from: Timestamp, to: Timestamp, normal: Option<&Normal>) -> Impact {
     let inside: Vec<&Sample> = samples.iter().filter(|sample| sample.time >= from && sample.time < to).collect();
@@ -198,8 +212,17 @@ pub(super) fn impact(samples: &[Sample], from: Timestamp, to: Timestamp, normal:
     }
 }
 
-/// How long the service did not answer: from a sample that says so to the next that knows, silences left out.
 fn down(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<String> {
+    Some(match down_seconds(samples, from, to)? {
+        (0, _) => "none seen".to_owned(),
+        (_, 0) => "seen down, for how long is not known".to_owned(),
+        (_, seconds) => span(seconds),
+    })
+}
+
+/// In how many samples the service did not answer, and for how long: from a sample that says so to the next that knows, silences left
+/// out.
+fn down_seconds(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<(usize, i64)> {
     let known: Vec<(Timestamp, bool)> =
         samples.iter().filter(|sample| sample.time >= from).filter_map(|sample| sample.health.up.known().map(|up| (sample.time, *up))).collect();
     if !known.iter().any(|(time, _)| *time < to) {
@@ -208,11 +231,7 @@ fn down(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<String> {
     let pairs = known.iter().zip(known.iter().skip(1)).filter(|((time, up), _)| !up && *time < to);
     let seconds: i64 = pairs.map(|((time, _), (next, _))| seconds_between(*time, *next)).filter(|seconds| *seconds <= STALE_S).sum();
     let seen = known.iter().filter(|(time, up)| !up && *time < to).count();
-    Some(match (seen, seconds) {
-        (0, _) => "none seen".to_owned(),
-        (_, 0) => "seen down, for how long is not known".to_owned(),
-        _ => span(seconds),
-    })
+    Some((seen, seconds))
 }
 
 /// The first sample of the unbroken healthy period that ends at `to`: after `from`, up, and inside every limit. A sample that
@@ -294,6 +313,41 @@ fn state(health: &Health, limits: &[Limit], normal: Option<&Normal>) -> Vec<Part
         parts.push(Part { what: format!("{rule} {comparison} {bound}"), now: broken.to_string(), is_fine: !broken, text });
     }
     parts
+}
+
+/// The usual distance between two samples there, in seconds; `None` where fewer than three say so.
+pub(super) fn distance(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<i64> {
+    let times: Vec<Timestamp> = samples.iter().map(|sample| sample.time).filter(|time| (from..=to).contains(time)).collect();
+    let mut distances: Vec<i64> = times.iter().zip(times.iter().skip(1)).map(|(one, next)| seconds_between(*one, *next)).collect();
+    distances.sort_unstable();
+    distances.get(distances.len() / 2).filter(|seconds| distances.len() >= 2 && **seconds > 0).copied()
+}
+
+/// Rules of the incident whose limits had been crossed in the day before, and were not any more when the trouble began: how often, and
+/// when last.
+pub(super) fn flickers(samples: &[Sample], limits: &[Limit], normal: Option<&Normal>, onset: Timestamp) -> Vec<(String, u64, Timestamp)> {
+    let before = || samples.iter().filter(|sample| sample.time < onset && seconds_between(sample.time, onset) <= NORMAL_WINDOW_S);
+    let mut found = Vec::new();
+    for limit in limits {
+        let (mut crossed, mut times, mut last) = (false, 0, None);
+        for sample in before() {
+            let Some(value) = metric(sample.health, &limit.metric, normal) else { continue };
+            let now = limit.compare(value, limit.bound);
+            if now && !crossed {
+                times += 1;
+            }
+            if now {
+                last = Some(sample.time);
+            }
+            crossed = now;
+        }
+        // What is still crossed when the trouble begins belongs to it.
+        let times = if crossed { times - 1 } else { times };
+        found.extend(last.filter(|_| times > 0).map(|last| (limit.rule.clone(), times, last)));
+    }
+    found.sort();
+    found.dedup_by(|one, other| one.0 == other.0);
+    found
 }
 
 /// Silences of the monitoring between `from` and `to`.

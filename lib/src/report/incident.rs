@@ -3,7 +3,7 @@
 
 use super::{Event, State, Story};
 use crate::record::{Action, Decision, Plan, Record, Restore, Severity, Stamp, Step};
-use crate::time::{Timestamp, seconds_between};
+use crate::time::{Timestamp, compact, seconds_between};
 use std::collections::BTreeSet;
 
 /// Rollbacks that nobody decided on belong together when they are closer than this; the policy lets an incident reopen as long.
@@ -56,6 +56,12 @@ pub(super) struct Incident<'a> {
 impl<'a> Incident<'a> {
     pub(super) fn name(&self) -> Option<&'a str> {
         self.decisions.first().map(|(_, decision)| decision.incident.as_str())
+    }
+
+    /// What it is called in lists: the name that decisions give it, else the id of its first rollback, else when that began.
+    pub(super) fn id(&self) -> String {
+        let run = || self.runs.first().map(|run| run.id).filter(|id| !id.is_empty());
+        self.name().or_else(run).map_or_else(|| format!("rollback-{}", compact(self.first())), str::to_owned)
     }
 
     pub(super) fn onset(&self) -> Option<Timestamp> {

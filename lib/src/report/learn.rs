@@ -2,15 +2,22 @@
 
 use super::action::{before, free};
 use super::incident::{Incident, Run};
-use super::rollback::{Taken, snapshots, touches_data, undone, window};
+use super::rollback::{Taken, damaged, snapshots, touches_data, undone, window};
 use super::timeline::Axis;
-use super::words::{clock, id6, list, span};
-use super::{Report, State, Story};
+use super::words::{clock, count, id6, list, span};
+use super::{Report, State, Story, health};
 use crate::record::{Action, Decision, Record};
 use crate::time::{Timestamp, seconds_between};
+use std::collections::BTreeMap;
 
 /// A snapshot that is this much older than the cut was there by minutes only.
 const BY_MINUTES_S: i64 = 900;
+
+/// A gate that was passed longer ago than this was about something else.
+const GATE_S: i64 = 86_400;
+
+/// Snapshots are taken at least this often.
+const DAY_S: i64 = 86_400;
 
 /// Fills in the sections that a person will go on with.
 pub(super) fn learn(report: &mut Report, story: &Story, axis: &Axis) {
@@ -24,6 +31,62 @@ pub(super) fn learn(report: &mut Report, story: &Story, axis: &Axis) {
     monitoring(report);
     data(report, incident, used);
     cause(report, story, axis);
+    gate(report, story, axis);
+    flickers(report, axis);
+    newest(report, axis, &taken);
+}
+
+/// Whether what is suspected went past the checks that come before a deployment.
+fn gate(report: &mut Report, story: &Story, axis: &Axis) {
+    let incident = axis.incident;
+    let Some(suspect) = incident.decisions.iter().rev().find_map(|(_, decision)| decision.suspects.first()) else { return };
+    let Some(onset) = incident.onset() else { return };
+    let changed = onset.as_second().saturating_sub(suspect.before_onset_s as i64);
+    let gates: Vec<_> = story
+        .events
+        .iter()
+        .filter(|event| story.home(&event.stamp) == incident.home && (changed - GATE_S..=changed).contains(&event.stamp.time.as_second()))
+        .filter_map(|event| if let Record::Gate(gate) = &event.record { Some(gate) } else { None })
+        .collect();
+    let mut last: BTreeMap<&str, bool> = BTreeMap::new();
+    last.extend(gates.iter().map(|gate| (gate.check.as_str(), gate.ok)));
+    let refused: Vec<String> = last.iter().filter(|(_, ok)| !**ok).map(|(check, _)| free(check)).collect();
+    if last.is_empty() {
+        report.lessons.push("No gate stands in the stream in the day before the suspected change: was it skipped?".to_owned());
+        report.prevention.push("Let eco-gate decide before every change whether it goes out.".to_owned());
+    } else if refused.is_empty() {
+        report
+            .lessons
+            .push(format!("The gate let the suspected change pass ({}): which check would have stopped it?", count(last.len() as u64, "check")));
+    } else {
+        report.badly.push(format!("The gate had not passed before the suspected change: {}.", list(&refused)));
+        report.lessons.push("The suspected change went out although the gate had not passed: who decided that, and on what grounds?".to_owned());
+    }
+}
+
+/// Rules that had almost fired before.
+fn flickers(report: &mut Report, axis: &Axis) {
+    for (rule, often, _) in health::flickers(axis.samples, axis.limits, axis.normal, axis.zero) {
+        report.lessons.push(format!("The limit of {} was crossed {} in the day before: was that the same trouble?", free(&rule), times(often)));
+    }
+}
+
+/// How old the newest snapshot that could be trusted was when the trouble began.
+fn newest(report: &mut Report, axis: &Axis, taken: &BTreeMap<&str, Taken>) {
+    let Some(onset) = axis.incident.onset() else { return };
+    let trusted =
+        taken.values().filter(|(time, snapshot)| *time <= onset && snapshot.verified == Some(true) && snapshot.kind.as_deref() != Some("safety"));
+    let Some(time) = trusted.map(|(time, _)| *time).max() else {
+        if !taken.is_empty() {
+            report.badly.push("No verified snapshot from before the onset stands in the stream.".to_owned());
+        }
+        return;
+    };
+    let age = seconds_between(time, onset);
+    if age > DAY_S {
+        report.badly.push(format!("The newest verified snapshot was {} old when the trouble began.", span(age)));
+        report.prevention.push("Take a snapshot every day, and look after the schedule that does it.".to_owned());
+    }
 }
 
 /// The earliest deadline that a decision set, and when somebody acted on it.
@@ -93,10 +156,7 @@ fn rollbacks(report: &mut Report, incident: &Incident) {
 fn proof(report: &mut Report, story: &Story, incident: &Incident, used: Option<Taken>) {
     let Some((time, snapshot)) = used else { return };
     let name = id6(&snapshot.id);
-    let damaged = story.events.iter().rev().find_map(|event| match &event.record {
-        Record::Verification(found) if found.snapshot == snapshot.id && found.ok == Some(false) => Some(event.stamp.time),
-        _ => None,
-    });
+    let damaged = damaged(story, &snapshot.id);
     match (damaged, snapshot.verified) {
         (Some(time), _) => report.badly.push(format!("Snapshot {name} was found DAMAGED at {}.", clock(time))),
         (None, Some(true)) => report.well.push(format!("Snapshot {name} had been read back in full before it was used.")),

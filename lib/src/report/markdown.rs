@@ -2,9 +2,12 @@
 //! otherwise, so that forgetting something can make a report ugly, never wrong.
 
 use super::Report;
+use super::keep::marked;
 use super::words::visible;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
+use serde::Serialize;
 
 /// What stands where the stream says nothing.
 const NOT_RECORDED: &str = "*not recorded*";
@@ -12,12 +15,28 @@ const NOT_RECORDED: &str = "*not recorded*";
 impl Report {
     /// The report as Markdown, in UTF-8, ending in a newline.
     pub fn markdown(&self) -> String {
+        self.illustrated(&[])
+    }
+
+    /// The same with pictures: what each shows, and where it is, seen from the report.
+    pub fn illustrated(&self, pictures: &[Picture]) -> String {
         // The template ships with the program and prints fields of `Report` only: every test that prints a report proves this.
-        render(self).expect("the built-in template prints every report")
+        render(self, pictures).expect("the built-in template prints every report")
     }
 }
 
-fn render(report: &Report) -> Result<String, Error> {
+/// A chart in a file beside the report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Picture {
+    /// What it is.
+    pub title: String,
+    /// What it shows, for who cannot see it.
+    pub description: String,
+    /// Where it is, as a link.
+    pub link: String,
+}
+
+fn render(report: &Report, pictures: &[Picture]) -> Result<String, Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build()?);
@@ -32,8 +51,19 @@ fn render(report: &Report) -> Result<String, Error> {
         out.write_str(&text).map_err(Error::from)
     });
     environment.add_filter("code", |text: Value| if text.is_none() { text } else { Value::from_safe_string(code(&text.to_string())) });
+    let own = report.clone();
+    environment.add_filter("place", move |name: &str| Value::from_safe_string(own.place(name, escape)));
+    let own = report.clone();
+    environment.add_filter("is_kept", move |name: &str| own.kept(name).is_some());
+    environment.add_filter("marked", |text: &str, name: &str| Value::from_safe_string(marked(name, text)));
+    let about = report.about(escape);
+    environment.add_function("about", move || Value::from_safe_string(about.clone()));
+    let rows = report.sparks.as_ref().map(|sparks| (sparks.rows().join("\n"), sparks.legend())).unwrap_or_default();
+    environment.add_function("spark_rows", move || Value::from_safe_string(rows.0.clone()));
+    environment.add_function("spark_legend", move || Value::from_safe_string(rows.1.clone()));
+    environment.add_filter("link", |path: &str| Value::from_safe_string(link(path)));
     environment.add_filter("when", |moment: Value| if moment.is_none() { Ok(moment) } else { moment.get_attr("text") });
-    environment.render_str(include_str!("incident.md.jinja"), minijinja::value::Serde(report))
+    environment.render_str(include_str!("incident.md.jinja"), context! { pictures => Serde(pictures), ..Value::from(Serde(report)) })
 }
 
 /// Text as text, wherever it stands: no markup, no HTML, no cell or line of its own. Characters that Markdown reads only in
@@ -65,6 +95,12 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// A path as the target of a link: what Markdown or an address would read something into is written in hex.
+fn link(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte);
+    path.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// A name or a command in code type; one that could break out of it is escaped text instead.

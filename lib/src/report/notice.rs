@@ -2,6 +2,7 @@
 
 use super::action::{free, reason, severity};
 use super::words::{clock, millis, shell_word, shorten, span, visible};
+use crate::config::Contact;
 use crate::record::{Action, Decision, Record, Restore, Scope, Stamp};
 use crate::service::{Notice, Occasion};
 use std::fmt::Write;
@@ -12,8 +13,8 @@ const SUBJECT: usize = 120;
 const MOST_REASONS: usize = 10;
 
 /// What people are told of this record, if it is something that they are told: a decision to do more than watch, or the end of
-/// a rollback.
-pub fn notice(stamp: &Stamp, record: &Record) -> Option<Notice> {
+/// a rollback. Whoever is told that a person is needed is told whom to call, too.
+pub fn notice(stamp: &Stamp, record: &Record, contacts: &[Contact]) -> Option<Notice> {
     let (occasion, about, subject, body) = match record {
         Record::Decision(body) if body.action != Action::Watch => {
             (Occasion::Decision, format!("decision {}", visible(&body.id)), decided(body), decision(body))
@@ -25,8 +26,24 @@ pub fn notice(stamp: &Stamp, record: &Record) -> Option<Notice> {
     };
     let home = stamp.ecosystem.as_deref().map_or_else(|| "a service".into(), visible);
     let host = stamp.host.as_deref().map_or_else(String::new, |host| format!(" on {}", visible(host)));
-    let text = format!("{home}{host}, {} UTC\n\n{body}", clock(stamp.time));
+    let mut text = format!("{home}{host}, {} UTC\n\n{body}", clock(stamp.time));
+    if needs_people(record) && !contacts.is_empty() {
+        text.push_str("\nContacts\n");
+        for Contact { role, text: how } in contacts {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{}: {}", visible(role), visible(how));
+        }
+    }
     Some(Notice { occasion, about, subject: shorten(&visible(&format!("{home}: {subject}")), SUBJECT), text })
+}
+
+/// Whether the tools have come to their end: they hand over, or a rollback did not do what it was for.
+fn needs_people(record: &Record) -> bool {
+    match record {
+        Record::Decision(body) => body.action == Action::Escalate,
+        Record::Restore(body) => body.phase != "completed" || body.error.is_some(),
+        _ => false,
+    }
 }
 
 fn decided(body: &Decision) -> String {
@@ -142,7 +159,7 @@ mod tests {
     fn told(json: &str) -> Option<Notice> {
         let line = Line::parse(1, json.as_bytes().to_vec());
         assert_eq!(line.fault, None);
-        notice(&line.stamp, &line.record)
+        notice(&line.stamp, &line.record, &[Contact { role: "on-call".into(), text: "+49 30 1\u{202e}234".into() }])
     }
 
     #[test]
@@ -201,6 +218,17 @@ mod tests {
              By:        operator\n\
              Rollback:  r1\n"
         );
+    }
+
+    #[test]
+    fn who_is_told_that_a_person_is_needed_is_told_whom_to_call() {
+        let ended = |phase: &str| {
+            told(&format!(r#"{{"type":"restore","time":"2026-03-01T10:03:00Z","id":"r1","phase":"{phase}","scope":"full"}}"#)).unwrap().text
+        };
+        for phase in ["failed", "reverted"] {
+            assert!(ended(phase).ends_with("\n\nContacts\non-call: +49 30 1\\u{202e}234\n"), "{}", ended(phase));
+        }
+        assert!(!ended("completed").contains("Contacts"));
     }
 
     #[test]

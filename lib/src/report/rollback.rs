@@ -40,7 +40,7 @@ pub(super) fn rollback(story: &Story, incident: &Incident, run: &Run) -> Rollbac
         outcome: outcome(run, undone),
         snapshot: run.said.snapshot.clone(),
         about_snapshot: used.map(|used| about(used, incident, run)),
-        passed_over: used.map(|used| passed_over(&taken, used, incident, run)).unwrap_or_default(),
+        passed_over: used.map(|used| passed_over(story, &taken, used, incident, run)).unwrap_or_default(),
         data_loss: data_loss(incident, run, used, undone),
         set_aside: safety.filter(|_| undone.is_none()).map(|safety| {
             let what = if run.said.undoes.is_some() { "The rolled-back state" } else { "The state from before the rollback" };
@@ -112,18 +112,39 @@ fn about((time, snapshot): Taken, incident: &Incident, run: &Run) -> String {
 }
 
 /// Snapshots between the one that was used and the rollback, with what the stream says against them.
-fn passed_over(taken: &BTreeMap<&str, Taken>, used: Taken, incident: &Incident, run: &Run) -> Vec<String> {
+fn passed_over(story: &Story, taken: &BTreeMap<&str, Taken>, used: Taken, incident: &Incident, run: &Run) -> Vec<String> {
     let cut = incident.decisions.iter().filter_map(|(_, decision)| decision.cut).next_back();
     let mut newer: Vec<&Taken> = taken.values().filter(|(time, _)| *time > used.0 && *time <= run.moment()).collect();
     newer.retain(|(_, snapshot)| snapshot.kind.as_deref() != Some("safety"));
     newer.sort_by_key(|(time, _)| *time);
     let why = |time: Timestamp, snapshot: &Snapshot| match (cut, snapshot) {
+        (_, snapshot) if damaged(story, &snapshot.id).is_some() => "found damaged".to_owned(),
         (Some(cut), _) if time > cut => format!("taken after {}, when the trouble may already have been in it", clock(cut)),
         (_, snapshot) if snapshot.verified != Some(true) => "not verified".to_owned(),
         (_, snapshot) if snapshot.good == Some(false) => "not marked good".to_owned(),
+        (_, snapshot) if !covers(snapshot, run) => format!("does not hold all of {}", free(&run.said.scope)),
         _ => "why is not recorded".to_owned(),
     };
     newer.into_iter().map(|(time, snapshot)| format!("{} of {}: {}", id6(&snapshot.id), clock(*time), why(*time, snapshot))).collect()
+}
+
+/// When a snapshot was last found damaged.
+pub(super) fn damaged(story: &Story, id: &str) -> Option<Timestamp> {
+    story.events.iter().rev().find_map(|event| match &event.record {
+        Record::Verification(found) if found.snapshot == id && found.ok == Some(false) => Some(event.stamp.time),
+        _ => None,
+    })
+}
+
+/// Whether a snapshot holds what was rolled back, as far as it says what it holds.
+fn covers(snapshot: &Snapshot, run: &Run) -> bool {
+    let held = |word: &str| snapshot.covers.is_empty() || snapshot.covers.iter().any(|held| held == word);
+    Scope::split(&run.said.scope).unwrap_or_default().iter().all(|scope| match scope {
+        Scope::Full => held("data") && held("config"),
+        Scope::Config(_) => held("config"),
+        Scope::Module(_) => held("modules") || held(&scope.to_string()),
+        Scope::Automation(_) | Scope::Optimization(_) | Scope::Experiment(_) => true,
+    })
 }
 
 /// The window whose writes are no longer in the tree: from the snapshot (or the rollback that was undone) to the rollback.
@@ -138,6 +159,24 @@ pub(super) fn window(incident: &Incident, run: &Run, used: Option<Taken>) -> Opt
         (None, Some(seconds)) => Some((to.checked_sub(jiff::SignedDuration::from_secs(seconds)).ok()?, to)),
         (None, None) => None,
     }
+}
+
+/// How many seconds of data are not in the tree any more, as far as the stream says; 0 where nothing was rolled back.
+pub(super) fn lost(incident: &Incident, taken: &BTreeMap<&str, Taken>) -> Option<i64> {
+    let mut most = 0;
+    for run in &incident.runs {
+        let phase = run.ended.map(|(_, end)| end.phase.as_str());
+        let nothing_changed = phase == Some("reverted") || (phase == Some("failed") && matches!(run.said.exit, Some(2 | 4 | 6 | 7)));
+        if nothing_changed || undone(incident, run).is_some() || !touches_data(run) {
+            continue;
+        }
+        // How it ended is what one would have to know.
+        run.completed()?;
+        let used = run.said.snapshot.as_deref().and_then(|id| taken.get(id).copied());
+        let (from, to) = window(incident, run, used)?;
+        most = most.max(seconds_between(from, to));
+    }
+    Some(most)
 }
 
 fn data_loss(incident: &Incident, run: &Run, used: Option<Taken>, undone: Option<Timestamp>) -> Option<String> {

@@ -1,5 +1,6 @@
-//! Where a report goes when it is given a file.
+//! Where a report goes when it is given a file, and its pictures when they are given a folder.
 
+use super::Picture;
 use crate::disk;
 use crate::error::{Error, Named, Result};
 use std::fs::{self, File};
@@ -56,6 +57,63 @@ impl Destination {
     }
 }
 
+/// A folder for pictures that was looked at and can take them.
+#[derive(Debug)]
+pub struct Album {
+    folder: PathBuf,
+    /// The way to it from where the report will be.
+    link: PathBuf,
+}
+
+/// Looks at the folder before any work is done. It need not be there, but the one that it is in must. Links lead to it from the report's
+/// own folder, for a report without a file from the current one.
+///
+/// # Errors
+/// [`Error::Usage`] when it is no folder or its folder does not exist; [`Error::Path`] when it cannot be looked at.
+pub fn album(folder: &Path, report: Option<&Path>) -> Result<Album> {
+    let name = folder.display().to_string();
+    if folder.exists() && !folder.is_dir() {
+        return Err(Error::Usage(format!("--assets {name} is no folder")));
+    }
+    let whole = match fs::canonicalize(folder) {
+        Ok(whole) => whole,
+        Err(e) if e.kind() == ErrorKind::NotFound => match (fs::canonicalize(disk::parent(folder)), folder.file_name()) {
+            (Ok(around), Some(last)) => around.join(last),
+            _ => return Err(Error::Usage(format!("--assets {name} is in no folder that exists"))),
+        },
+        Err(e) => return Err(e).named("look at", folder),
+    };
+    let from = report.map_or(Path::new("."), disk::parent);
+    let from = fs::canonicalize(from).named("find", from)?;
+    Ok(Album { link: way(&from, &whole), folder: whole })
+}
+
+/// The way from one folder to another, both given from the top.
+fn way(from: &Path, to: &Path) -> PathBuf {
+    let shared = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
+    let up = from.components().skip(shared).map(|_| Path::new(".."));
+    up.chain(to.components().skip(shared).map(|part| Path::new(part.as_os_str()))).collect()
+}
+
+impl Album {
+    /// Writes one picture, all of it or nothing, and says where it is.
+    ///
+    /// # Errors
+    /// [`Error::Path`].
+    pub fn add(&self, name: &str, title: &str, description: &str, svg: &str) -> Result<Picture> {
+        match fs::create_dir(&self.folder) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e).named("create", &self.folder),
+            _ => {}
+        }
+        let file = format!("{name}.svg");
+        let place = self.folder.join(&file);
+        let mode = fs::metadata(&place).ok().map(|found| found.permissions());
+        disk::replace_with(&place, svg.as_bytes(), 0o666, mode.as_ref())?;
+        let link = self.link.join(file).to_string_lossy().into_owned();
+        Ok(Picture { title: title.to_owned(), description: description.to_owned(), link })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +148,24 @@ mod tests {
         for place in [folder.path().to_owned(), folder.path().join("no/incident.md"), PathBuf::new()] {
             assert!(matches!(destination(&place), Err(Error::Usage(_))), "{}", place.display());
         }
+    }
+
+    #[test]
+    fn pictures_are_linked_from_where_the_report_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(folder.path()).unwrap();
+        fs::create_dir(top.join("reports")).unwrap();
+        let made = album(&top.join("pictures"), Some(&top.join("reports/a.md"))).unwrap();
+        let picture = made.add("story", "Story", "What happened", "<svg/>").unwrap();
+        assert_eq!(picture.link, "../pictures/story.svg");
+        assert_eq!(fs::read_to_string(top.join("pictures/story.svg")).unwrap(), "<svg/>");
+        // Written again, it is replaced.
+        made.add("story", "Story", "What happened", "<svg></svg>").unwrap();
+        assert_eq!(fs::read_to_string(top.join("pictures/story.svg")).unwrap(), "<svg></svg>");
+        assert_eq!(album(&top.join("reports/b"), Some(&top.join("reports/a.md"))).unwrap().link, Path::new("b"));
+        assert!(matches!(album(&top.join("no/b"), None), Err(Error::Usage(_))));
+        fs::write(top.join("file"), "").unwrap();
+        assert!(matches!(album(&top.join("file"), None), Err(Error::Usage(_))));
     }
 
     #[test]

@@ -95,6 +95,7 @@ pub(super) fn actions(story: &Story, axis: &Axis) -> Vec<Entry> {
             Record::Plan(_) | Record::Step(_) | Record::Restore(_) => linked(axis, record) || (here && matches!(record, Record::Restore(_))),
             Record::Operator(_) => here,
             Record::Control(control) => here && control.verb != "status",
+            Record::Rollout(_) | Record::Gate(_) => here,
             _ => false,
         };
         if deed {

@@ -1,9 +1,10 @@
 //! eco-report: the stream so far -> the incident report, with every field from a record or *not recorded*.
 mod args;
+mod write;
 
-use args::{Args, Format};
+use args::Args;
 use eco::error::Exit;
-use eco::report::{self, State, Story};
+use eco::report::{self, Story};
 use eco::tool::{self, Tool};
 use std::process::ExitCode;
 
@@ -12,7 +13,12 @@ fn main() -> ExitCode {
 }
 
 fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
+    args.check()?;
     let file = args.output.as_deref().map(report::destination).transpose()?;
+    let album = args.assets.as_deref().map(|folder| report::album(folder, args.output.as_deref())).transpose()?;
+    // An old report that cannot be read is told now and not after hours. It is read again when they are over.
+    write::old(&args, tool)?;
+    let people = write::people(&args, tool)?;
     tool.open_input("give it a recorded stream, as in: eco-report < incident.ndjson > incident.md")?;
     match &file {
         // The report takes the place of the stream.
@@ -36,10 +42,7 @@ fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
         }
     }
     story.bad_lines(tool.bad_lines());
-    let report = story.report();
-    let text = match args.format {
-        Format::Md => report.markdown(),
-    };
+    let (text, exit) = if args.list { write::list(&args, &story) } else { write::report(&args, tool, &story, people, album)? };
     match file {
         Some(file) => file.write(&text)?,
         None => tool.print(&text)?,
@@ -47,9 +50,8 @@ fn report(args: Args, tool: &mut Tool) -> anyhow::Result<Exit> {
     if let Some(error) = failure {
         return Err(error.into());
     }
-    if report.state == State::None {
+    if exit == Exit::No {
         tool.say("the stream holds no incident");
-        return Ok(Exit::No);
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }

@@ -357,7 +357,7 @@ impl<'a> Orders<'a> {
 
     fn notice(&self, stamp: &Stamp, record: &Record) -> Option<Notice> {
         // Nothing happens to the service then.
-        if self.args.dry_run || self.args.target.is_some() { None } else { report::notice(stamp, record) }
+        if self.args.dry_run || self.args.target.is_some() { None } else { report::notice(stamp, record, &self.config.contacts) }
     }
 
     fn notify(&self, notice: Option<Notice>) {
