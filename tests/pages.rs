@@ -268,7 +268,7 @@ fn pages_are_sound_and_their_commands_can_be_copied_from_the_screen() {
             let lines: BTreeSet<&str> = plain.lines().map(str::trim).collect();
             // A heading that begins with the name of a macro is shown as what that makes of it.
             for heading in text.lines().filter_map(|line| line.strip_prefix(".Sh ").or(line.strip_prefix(".Ss "))) {
-                let heading = heading.replace("\\&", "").replace(" Ns ", "").replace("Ar ", "");
+                let heading = heading.replace("\\&", "").replace(" Ns ", "").replace("Ar ", "").replace(" , ", ", ");
                 assert!(lines.contains(heading.as_str()), "{name}: {reader} does not show this heading as it is: {heading}");
             }
             for block in blocks_of(&name, &text) {

@@ -287,7 +287,7 @@ fn commands_in_readme_and_pages_name_programs_and_flags_that_exist() {
     let mut checked = 0;
     for (path, text) in &texts {
         for (name, given) in commands(text) {
-            let page = here(&format!("man/{name}.5")).is_file();
+            let page = ["5", "7"].iter().any(|section| here(&format!("man/{name}.{section}")).is_file());
             let Some(has) = known.get(name.as_str()) else {
                 assert!(page || name == "eco-tools", "{} names {name}, which is no program", path.display());
                 continue;
