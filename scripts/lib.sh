@@ -14,6 +14,8 @@ heading() { printf '\n%s== %s ==%s\n' "$bold" "$*" "$plain"; }
 declare -A needs=(
     [build]='cc=gcc /usr/include/stdio.h=libc6-dev /etc/ssl/certs/ca-certificates.crt=ca-certificates'
     [shop]='python3=python3'
+    [package]='python3=python3 dpkg-shlibdeps=dpkg-dev strip=binutils xz=xz-utils gzip=gzip'
+    [clean-root]='debootstrap=debootstrap lintian=lintian'
     [test]='bsdtar=libarchive-tools getfattr=attr go=golang-go jq=jq man=man-db mandoc=mandoc parallel=parallel ps=procps setfacl=acl
         setpriv=util-linux
         bindfs=bindfs mkfs.ext4=e2fsprogs mount=mount shellcheck=shellcheck strace=strace time=time xfs_io=xfsprogs
@@ -47,6 +49,9 @@ is_here() {
         *) type -P "$1" >/dev/null ;; # programs only: time is a word of the shell, too
     esac
 }
+
+# Where cargo puts what it builds.
+target_folder() { cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'; }
 
 # need_cargo SUBCOMMAND=COMPONENT...: parts of the toolchain that a small installation leaves out.
 need_cargo() {

@@ -313,6 +313,29 @@ fn commands_are_read_as_they_are_written() {
 }
 
 #[test]
+fn files_that_the_documents_at_the_top_name_are_there() {
+    let sources: Vec<PathBuf> = ["lib", "tools", "tests"].into_iter().flat_map(|folder| files(folder, ".rs")).map(|(path, _)| path).collect();
+    let mut looked_at = 0;
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(here(page)).unwrap();
+        for word in text.split(|c: char| c.is_whitespace() || "`|(),;*".contains(c)) {
+            // A name for any program stands for this one.
+            let name = word.trim_end_matches(['.', ':']).replace("VERB", "snap");
+            let is_path = name.split_once('/').is_some_and(|(top, _)| !["", "target"].contains(&top) && here(top).is_dir());
+            let is_there = match name.rsplit_once('.') {
+                _ if is_path => here(&name).exists(),
+                Some((_, "rs")) => sources.iter().any(|path| path.ends_with(&name)),
+                Some((_, "md")) => here(&name).is_file(),
+                _ => continue,
+            };
+            assert!(is_there, "{page} names {name}, which is not there");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 80, "only {looked_at} names were found: the reading is broken");
+}
+
+#[test]
 fn the_licence_is_the_one_that_the_manifests_name() {
     let licence = fs::read_to_string(here("LICENSE")).unwrap();
     assert!(licence.starts_with("MIT License\n") && licence.contains("eco-tools maintainers"));

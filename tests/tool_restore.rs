@@ -124,6 +124,18 @@ fn a_rollback_of_a_module_restores_exactly_its_roots_and_switches_it_off_meanwhi
 }
 
 #[test]
+fn a_decision_brings_no_archive_along() {
+    let world = World::service();
+    let elsewhere = world.folder().join("elsewhere.tar.gz");
+    fs::copy(world.good()["path"].as_str().unwrap(), &elsewhere).unwrap();
+    world.spoil();
+    let broken = roots(&world);
+    let said = stream([&decision("i1-1", "rollback", "full", Some(&json!(elsewhere)))]);
+    world.run("eco-restore").stdin(&said).exits(4).says("is no id of a snapshot in the store");
+    same(&broken, &roots(&world));
+}
+
+#[test]
 fn hazard_12_units_without_files_are_switched_off_by_their_command_and_nothing_is_stopped() {
     let world = World::service();
     let (was, pid) = (roots(&world), world.pid());

@@ -409,6 +409,11 @@ fn refuse_if_others_may_write(file: &Path) -> Result<()> {
     if around.mode() & OTHERS_WRITE != 0 && around.mode() & STICKY == 0 {
         return Err(Error::Config(format!("{} may be replaced by others: chmod o-w the folder {}", file.display(), folder.display())));
     }
+    // In a folder like /tmp a file of somebody else's was put there by them, for whoever passes by.
+    if around.mode() & OTHERS_WRITE != 0 && ![0, rustix::process::geteuid().as_raw()].contains(&own.uid()) {
+        let (who, whose) = (own.uid(), folder.display());
+        return Err(Error::Config(format!("{} belongs to user {who}, and anybody may put files into {whose}: move it", file.display())));
+    }
     Ok(())
 }
 

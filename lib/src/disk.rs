@@ -3,14 +3,22 @@
 
 #![allow(clippy::unnecessary_cast, reason = "on other platforms the fields of a stat have other types")]
 
+mod attributes;
+mod lock;
+mod remove;
+
+pub use attributes::{xattrs, xattrs_at, xattrs_of};
+pub use lock::Lock;
+pub use remove::{remove_file, remove_tree};
+
 use crate::error::{Error, Named, Result};
-use crate::tree::{Hole, Identity, Kind, Meta, Mtime, Node, Xattr};
+use crate::tree::{Hole, Identity, Kind, Meta, Mtime, Node};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -228,40 +236,6 @@ pub fn names(dir: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Extended attributes of an entry, links not followed. Filesystems without them have none.
-///
-/// # Errors
-/// [`Error::Path`].
-pub fn xattrs(path: &Path) -> Result<Vec<Xattr>> {
-    read_xattrs(path, |list| sys::llistxattr(path, list), |name, value| sys::lgetxattr(path, name, value))
-}
-
-/// Extended attributes of an open file; `path` is for the message.
-///
-/// # Errors
-/// [`Error::Path`].
-pub fn xattrs_of(file: BorrowedFd<'_>, path: &Path) -> Result<Vec<Xattr>> {
-    read_xattrs(path, |list| sys::flistxattr(file, list), |name, value| sys::fgetxattr(file, name, value))
-}
-
-/// Extended attributes of the entry `name` of an open folder, links not followed; `path` is the whole one, for the message.
-///
-/// # Errors
-/// [`Error::Path`].
-pub fn xattrs_at(dir: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Vec<Xattr>> {
-    if let Some(way) = way_to(dir, Path::new(name)) {
-        return read_xattrs(path, |list| sys::llistxattr(&way, list), |name, value| sys::lgetxattr(&way, name, value));
-    }
-    match xattrs(path) {
-        // Not for links, which cannot be opened: nothing knows theirs then.
-        Err(Error::Path { source, .. }) if source.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) => {
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            xattrs_of(sys::openat(dir, name, flags, Mode::empty()).named("read the attributes of", path)?.as_fd(), path)
-        }
-        other => other,
-    }
-}
-
 /// A path to what is `path` from an open folder, for the calls that take nothing but a path; an empty one is the folder itself.
 /// `None` where the system has no such paths, or not for this process.
 pub fn way_to(dir: BorrowedFd<'_>, path: &Path) -> Option<PathBuf> {
@@ -271,41 +245,6 @@ pub fn way_to(dir: BorrowedFd<'_>, path: &Path) -> Option<PathBuf> {
     let works =
         || sys::stat(way.join(".")).is_ok_and(|there| sys::fstat(dir).is_ok_and(|here| (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)));
     HAS_PROC.get_or_init(works).then(|| if path.as_os_str().is_empty() { way.clone() } else { way.join(path) })
-}
-
-/// `list` and `get` fill a buffer as the system's calls do.
-fn read_xattrs(
-    path: &Path,
-    list: impl Fn(&mut Vec<u8>) -> rustix::io::Result<usize>,
-    get: impl Fn(&OsStr, &mut Vec<u8>) -> rustix::io::Result<usize>,
-) -> Result<Vec<Xattr>> {
-    let mut names = vec![0u8; 1024];
-    let length = loop {
-        match list(&mut names) {
-            Ok(length) => break length,
-            Err(Errno::RANGE) => names.resize(names.len() * 4, 0),
-            Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(Vec::new()),
-            Err(e) => return Err(e).named("list the attributes of", path),
-        }
-    };
-    let mut found = Vec::new();
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0u8; 256];
-        let length = loop {
-            match get(OsStr::from_bytes(name), &mut value) {
-                Ok(length) => break Some(length),
-                Err(Errno::RANGE) => value.resize(value.len() * 8, 0),
-                Err(Errno::NODATA) => break None,
-                Err(e) => return Err(e).named("read the attributes of", path),
-            }
-        };
-        if let Some(length) = length {
-            value.truncate(length);
-            found.push((name.to_vec(), value));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
 }
 
 /// A file with more holes than this is as good as one without: the map would be longer than what it saves.
@@ -547,113 +486,6 @@ pub fn private_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a tree, links not followed; a tree that is not there is removed already.
-///
-/// # Errors
-/// [`Error::Path`]; some of it may be gone.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    let Some(found) = stat(path)? else { return Ok(()) };
-    if FileType::from_raw_mode(found.st_mode as _) != FileType::Directory {
-        return fs::remove_file(path).named("remove", path);
-    }
-    let Some(top) = open_to_empty(sys::CWD, path).named("open", path)? else { return Ok(()) };
-    let mut moved = 0;
-    // What lay too deep is at the top by now.
-    while !names(top.as_fd(), path)?.is_empty() {
-        empty(top.as_fd(), &mut Removal { top: top.as_fd(), path, moved: &mut moved }, 1)?;
-    }
-    match sys::rmdir(path) {
-        Err(Errno::NOENT) => Ok(()),
-        other => other.named("remove", path),
-    }
-}
-
-/// So many folders are open at once while a tree is removed.
-const DEEPEST: usize = 32;
-
-struct Removal<'a> {
-    top: BorrowedFd<'a>,
-    path: &'a Path,
-    moved: &'a mut u64,
-}
-
-/// Removes what is in a folder. Folders that lie deeper than [`DEEPEST`] are moved to the top of the tree instead, so that neither
-/// open files nor the stack can run out.
-fn empty(dir: BorrowedFd<'_>, removal: &mut Removal<'_>, depth: usize) -> Result<()> {
-    for name in names(dir, removal.path)? {
-        let full = || removal.path.join(&name);
-        let why = match sys::unlinkat(dir, &name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => continue,
-            Err(why) => why,
-        };
-        // Mostly because it is a folder; which error says so depends on the system.
-        let below = match open_to_empty(dir, Path::new(&name)) {
-            Ok(Some(below)) => below,
-            Ok(None) => continue,
-            Err(Errno::NOTDIR | Errno::LOOP) => return Err(why).named("remove", full()),
-            Err(e) => return Err(e).named("remove", full()),
-        };
-        if depth < DEEPEST {
-            empty(below.as_fd(), removal, depth + 1)?;
-        } else if !names(below.as_fd(), removal.path)?.is_empty() {
-            move_up(dir, &name, removal)?;
-            continue;
-        }
-        match sys::unlinkat(dir, &name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(e).named("remove", full()),
-        }
-    }
-    Ok(())
-}
-
-/// Opens a folder whose content may then be removed, even if its owner may not write it. `None` if it is gone.
-fn open_to_empty(at: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<Option<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = match sys::openat(at, name, flags, Mode::empty()) {
-        Err(Errno::ACCESS) => {
-            // Through its descriptor, so that a link which takes its place meanwhile is not followed.
-            let closed = sys::openat(at, name, flags | LOOKUP, Mode::empty())?;
-            let way = way_to(closed.as_fd(), Path::new("")).ok_or(Errno::ACCESS)?;
-            sys::chmod(way, Mode::RWXU)?;
-            sys::openat(at, name, flags, Mode::empty())
-        }
-        other => other,
-    };
-    let dir = match opened {
-        Ok(dir) => dir,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    if sys::fstat(&dir)?.st_mode as u32 & 0o700 != 0o700 {
-        // Best effort: whoever may not do this may be allowed to remove all the same.
-        let _ = sys::fchmod(&dir, Mode::RWXU);
-    }
-    Ok(Some(dir))
-}
-
-/// Moves a folder to the top of the tree that is being removed, under a name that is free there.
-fn move_up(dir: BorrowedFd<'_>, name: &OsStr, removal: &mut Removal<'_>) -> Result<()> {
-    loop {
-        *removal.moved += 1;
-        match sys::renameat(dir, name, removal.top, format!("{}.removed", removal.moved)) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
-            Err(e) => return Err(e).named("remove", removal.path.join(name)),
-        }
-    }
-}
-
-/// Removes a file. The room that this made, in bytes: none where the file has another name.
-///
-/// # Errors
-/// [`Error::Path`]; one that is not there is one.
-pub fn remove_file(path: &Path) -> Result<u64> {
-    let found = sys::lstat(path).named("remove", path)?;
-    fs::remove_file(path).named("remove", path)?;
-    Ok(if found.st_nlink > 1 { 0 } else { (found.st_blocks as u64).saturating_mul(512) })
-}
-
 /// Reads exactly `length` bytes at `offset`.
 ///
 /// # Errors
@@ -663,84 +495,6 @@ pub fn read_at(file: &File, path: &Path, offset: u64, length: usize) -> Result<V
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, offset).named("read", path)?;
     Ok(bytes)
-}
-
-/// A kernel lock on a file: gone with the process, however it ends. The file says who holds it, for people only.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    /// Takes the lock for this process alone; `holder` is what others will be told.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] naming the holder, [`Error::Path`].
-    pub fn exclusive(path: &Path, holder: &str) -> Result<Lock> {
-        let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).named("open", path)?;
-        match sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                // The note is a courtesy; on a full disk the lock holds without it.
-                let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-                Ok(Lock { _file: file })
-            }
-            Err(Errno::WOULDBLOCK) => {
-                let mut told = String::new();
-                // What the holder wrote is a courtesy; the lock is the fact.
-                let _ = (&mut file).take(1000).read_to_string(&mut told);
-                let told = if told.is_empty() { "another process" } else { told.trim() };
-                Err(Error::Locked(format!("{} is locked by {told}", path.display())))
-            }
-            Err(e) => Err(e).named("lock", path),
-        }
-    }
-
-    /// Keeps an open file from being removed by whoever asks for its exclusive lock first.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] while somebody removes it; [`Error::Path`], also where it was removed before the lock was had.
-    pub fn shared(file: &File, path: &Path) -> Result<()> {
-        match sys::flock(file, sys::FlockOperation::NonBlockingLockShared) {
-            Ok(()) if is_gone(file, path)? => Err(Errno::NOENT).named("read", path),
-            Ok(()) => Ok(()),
-            // A network filesystem without locks must not keep anybody from reading.
-            Err(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::BADF) => Ok(()),
-            Err(Errno::WOULDBLOCK) => Err(Error::Locked(format!("{} is being removed by another process", path.display()))),
-            Err(e) => Err(e).named("lock", path),
-        }
-    }
-
-    /// Opens a file that is to be removed, under a lock that nobody shares: who reads it has a shared one, and who comes now is told
-    /// that it goes. `None` while somebody reads it.
-    ///
-    /// # Errors
-    /// [`Error::Path`], also where another file has taken its place meanwhile.
-    pub fn alone(path: &Path) -> Result<Option<File>> {
-        // Network filesystems lock alone what is open for writing only; the owner of a closed folder may not write all that is in it.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match sys::open(path, flags | OFlags::RDWR, Mode::empty()) {
-            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => sys::open(path, flags | OFlags::RDONLY, Mode::empty()),
-            other => other,
-        };
-        let file = File::from(file.named("open", path)?);
-        match sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive) {
-            // Where there are no locks, nobody can have one.
-            Ok(()) | Err(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::BADF) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(e) => return Err(e).named("lock", path),
-        }
-        let (held, named) = (sys::fstat(&file).named("look at", path)?, stat(path)?);
-        match named {
-            Some(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(Some(file)),
-            _ => Err(std::io::Error::other("another file has taken its place")).named("lock", path),
-        }
-    }
-}
-
-/// Whether an open file has no name any more. Some filesystems in user space do not count names, so its own is looked for too.
-fn is_gone(file: &File, path: &Path) -> Result<bool> {
-    let held = sys::fstat(file).named("look at", path)?;
-    Ok(held.st_nlink == 0 && !sys::stat(path).is_ok_and(|named| (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)))
 }
 
 /// Sets an entry's times, links not followed.
@@ -827,50 +581,6 @@ pub fn room(folder: &Path, (content, entries): (u64, u64)) -> Result<Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn a_second_holder_is_told_who_was_first() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let first = Lock::exclusive(&path, "pid 7, eco-restore").unwrap();
-        let second = Lock::exclusive(&path, "pid 8").unwrap_err();
-        assert!(matches!(&second, Error::Locked(who) if who.contains("pid 7, eco-restore")), "{second}");
-        drop(first);
-        Lock::exclusive(&path, "pid 8").unwrap();
-    }
-
-    #[test]
-    fn what_is_read_is_not_removed_and_what_is_removed_is_not_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a");
-        fs::write(&path, "x").unwrap();
-        let [reader, late] = [(); 2].map(|()| File::open(&path).unwrap());
-        Lock::shared(&reader, &path).unwrap();
-        assert!(Lock::alone(&path).unwrap().is_none());
-        drop(reader);
-        let remover = Lock::alone(&path).unwrap().unwrap();
-        assert!(matches!(Lock::shared(&late, &path), Err(Error::Locked(said)) if said.ends_with("is being removed by another process")));
-        remove_file(&path).unwrap();
-        drop(remover);
-        // Opened before, locked after: nobody else can find it any more.
-        assert!(matches!(Lock::shared(&late, &path), Err(Error::Path { source, .. }) if source.kind() == ErrorKind::NotFound));
-        assert!(Lock::alone(&path).is_err());
-        std::os::unix::fs::symlink("b", &path).unwrap();
-        fs::write(dir.path().join("b"), "x").unwrap();
-        assert!(Lock::alone(&path).is_err());
-    }
-
-    #[test]
-    fn a_file_with_another_name_makes_no_room_when_it_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
-        fs::write(&one, vec![1; 100_000]).unwrap();
-        fs::hard_link(&one, &two).unwrap();
-        assert_eq!(remove_file(&one).unwrap(), 0);
-        assert!(remove_file(&two).unwrap() >= 100_000);
-        assert!(remove_file(&two).is_err());
-    }
 
     #[test]
     fn resolution_stays_beneath_and_follows_no_link() {
@@ -897,45 +607,5 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(replace(&dir.path().join("no/such"), b"", 0o600).is_err());
-    }
-
-    #[test]
-    fn a_tree_with_closed_folders_can_be_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let tree = dir.path().join("t");
-        fs::create_dir_all(tree.join("a/b")).unwrap();
-        fs::write(tree.join("a/b/f"), "x").unwrap();
-        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o500)).unwrap();
-        fs::create_dir_all(tree.join("c/d")).unwrap();
-        fs::set_permissions(tree.join("c"), fs::Permissions::from_mode(0o000)).unwrap();
-        remove_tree(&tree).unwrap();
-        assert!(!tree.exists());
-        remove_tree(&tree).unwrap();
-    }
-
-    #[test]
-    fn a_tree_deeper_than_any_path_can_be_opened_and_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let top = open_dir(dir.path()).unwrap();
-        let name = "d".repeat(100);
-        let path: PathBuf = std::iter::once("t").chain((0..10 * DEEPEST).map(|_| name.as_str())).collect();
-        let mut here = open_dir(dir.path()).unwrap();
-        for name in &path {
-            sys::mkdirat(&here, name, Mode::RWXU).unwrap();
-            // A second one, so that there is something left at the top when the rest is moved there.
-            sys::mkdirat(&here, "1.removed", Mode::RWXU).unwrap();
-            drop(open_beneath(here.as_fd(), Path::new("1.removed/f"), OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
-            here = sys::openat(&here, name, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap();
-        }
-        let flags = OFlags::CREATE | OFlags::WRONLY;
-        let file = open_beneath(top.as_fd(), &path.join("file"), flags, Mode::RUSR).unwrap();
-        let found = open_beneath(here.as_fd(), Path::new("file"), OFlags::RDONLY, Mode::empty()).unwrap();
-        assert_eq!(sys::fstat(file).unwrap().st_ino, sys::fstat(found).unwrap().st_ino);
-        sys::symlinkat("file", &here, "link").unwrap();
-        assert_eq!(open_beneath(top.as_fd(), &path.join("link/x"), flags, Mode::RUSR).unwrap_err(), Errno::LOOP);
-        drop(here);
-        remove_tree(&dir.path().join("t")).unwrap();
-        remove_tree(&dir.path().join("1.removed")).unwrap();
-        assert_eq!(names(top.as_fd(), dir.path()).unwrap().len(), 0);
     }
 }

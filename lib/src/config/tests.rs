@@ -271,6 +271,10 @@ fn a_file_that_others_may_write_is_refused() {
     assert!(said.contains("may be replaced by others"), "{said}");
     fs::set_permissions(world.folder(), fs::Permissions::from_mode(0o1777)).unwrap();
     assert!(load(&file, &Overrides::default()).is_ok(), "a sticky folder protects the files in it");
+    if std::os::unix::fs::chown(&file, Some(12_345), None).is_ok() {
+        let said = load(&file, &Overrides::default()).unwrap_err().to_string();
+        assert!(said.contains("belongs to user 12345, and anybody may put files into"), "{said}");
+    }
 }
 
 #[test]

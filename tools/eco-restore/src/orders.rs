@@ -149,6 +149,8 @@ impl<'a> Orders<'a> {
         }
         let store = self.store()?;
         let stored = match &decision.snapshot {
+            // Whoever can speak on the stream chooses among what is stored, and brings nothing along.
+            Some(path) if store::is_path(path) => return Err(refused(&format!("{} is no id of a snapshot in the store", path.escape_debug()))),
             Some(id) => store.select(id).map_err(|e| refused(&e.to_string()))?,
             None => {
                 let cut = decision.cut.or(decision.onset).ok_or_else(|| refused("it names neither a snapshot nor a time to go back before"))?;
