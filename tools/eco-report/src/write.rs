@@ -58,7 +58,6 @@ pub fn report(args: &Args, tool: &Tool, story: &Story, people: Option<People>, a
         Format::Html => report.html(&story.charts(&report)),
         Format::Text => report.text(),
         Format::Json => report::json(&report),
-        Format::Html => report.html(&story.charts(&report)),
         Format::Md => {
             let charts = album.iter().flat_map(|album| story.charts(&report).into_iter().map(move |chart| (album, chart)));
             let pictures = charts.map(|(album, chart)| album.add(chart.name, &chart.title, &chart.description, &chart.svg));
