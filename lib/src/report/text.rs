@@ -96,6 +96,13 @@ impl Report {
         page.heading("Root cause");
         self.written(page, "", "root-cause");
         page.list("What the stream confirms, and no more", &self.confirmed);
+        if let Some(evidence) = &self.evidence {
+            let missing = match evidence.missing {
+                0 => String::new(),
+                missing => format!(" Not all of it could be had: {missing} missing, and README.txt says what and why."),
+            };
+            page.wrap("", "", &format!("Evidence: the folder {} holds what differs, {}; begin with README.txt.{missing}", evidence.folder, evidence.holds));
+        }
         page.list("Detection", &self.detection);
         page.list("Trigger (suspected)", &self.suspects);
 
