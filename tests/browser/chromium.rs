@@ -45,7 +45,7 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         // DevTools are on the descriptors 3 and 4. Whatever happens, the browser is gone after some minutes.
         let mut command = Command::new("sh");
-        command.args(["-c", r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#, "sh", "timeout", "--kill-after=5", "240", "chromium"]);
+        command.args(["-c", r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#, "sh", "timeout", "--kill-after=5", "500", "chromium"]);
         command.args(&FLAGS[..FLAGS.len() - 1]).arg(format!("{}={}", FLAGS[FLAGS.len() - 1], profile.path().display())).arg("about:blank");
         command.env("HOME", profile.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();

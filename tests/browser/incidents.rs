@@ -36,7 +36,8 @@ duration = "1h"
 rollback_on_error_rate = 0.02
 "#;
 
-const CONTACTS: &str = "[contacts]\nadministrator = \"Operations desk, 555 0100\"\non-call = \"pager 7\"\nescalation = \"<b>ops@example.com</b>\"\n";
+const CONTACTS: &str =
+    "[contacts]\nadministrator = \"Operations desk, 555 0100\"\non-call = \"pager 7\"\nescalation = \"service owners <owners@example.com>\"\n";
 
 /// All of them, made once.
 pub fn all() -> &'static [Incident] {
@@ -155,7 +156,7 @@ fn sorted(parts: impl IntoIterator<Item = Vec<Value>>) -> Vec<Value> {
 fn full() -> Vec<Value> {
     let worse = |second: i64| {
         let minute = second as f64 / 60.0;
-        let modules = json!({"planner": if minute < 3.0 { "degraded" } else { "failed" }, HOSTILE: "degraded", "ui": if minute > 5.0 { "degraded" } else { "ok" }});
+        let modules = json!({"planner": if minute < 3.0 { "degraded" } else { "failed" }, "ui": if minute > 5.0 { "degraded" } else { "ok" }});
         sick(
             second,
             json!({"error_rate": round(0.06 + 0.05 * minute), "response_ms": (280.0 + 190.0 * minute).round(), "cpu_usage": round(0.5 + 0.06 * minute),
@@ -164,11 +165,11 @@ fn full() -> Vec<Value> {
     };
     let down = |second: i64| record(second, "health", json!({"up": false}));
     sorted([
-        vec![point(-5400, "019ca8f1-p2"), point(-600, "019ca8f1-p3"), change(-900, "c1", "config:limits")],
+        vec![point(-5400, "019ca8f1-p2"), point(-600, "019ca8f1-p3"), change(-900, "c1", "config:limits"), change(-720, "c2", "experiment:new-page")],
         minutes(-120, 0, fine),
         minutes(0, 8, worse),
         minutes(8, 12, down),
-        rollback(670, 705, "completed", json!({"decision": "20260301T100000Z-2"})),
+        rollback(670, 705, "completed", json!({"decision": "20260301T100100Z-2"})),
         minutes(12, 26, fine),
     ])
 }
@@ -215,12 +216,12 @@ fn flapping() -> Vec<Value> {
         ],
         minutes(-60, 0, fine),
         minutes(0, 14, flap),
-        rollback(250, 330, "reverted", json!({"decision": "20260301T100000Z-1"})),
-        rollback(860, 890, "completed", json!({"id": "019ca8f1-00c3d4", "decision": "20260301T100000Z-1", "by": "operator"})),
+        rollback(312, 372, "reverted", json!({"decision": "20260301T100100Z-1", "by": "operator"})),
+        rollback(860, 890, "completed", json!({"id": "019ca8f1-00c3d4", "decision": "20260301T100100Z-2", "by": "operator"})),
         minutes(15, 24, fine),
-        minutes(24, 29, flap),
-        minutes(29, 30, |second| record(second, "health", json!({"up": null, "error": "no route to host"}))),
-        minutes(30, 45, fine),
+        minutes(24, 34, flap),
+        minutes(34, 35, |second| record(second, "health", json!({"up": null, "error": "no route to host"}))),
+        minutes(35, 50, fine),
     ])
 }
 
@@ -240,16 +241,16 @@ fn rollout() -> Vec<Value> {
     let both = |second: i64| {
         let minute = second / 60;
         let (canary, stable) = if minute < 15 { (120, 1080) } else { (600, 600) };
-        let failing = if minute < 24 { 1 + minute % 2 } else { 24 + minute % 3 * 4 };
+        let failing = if minute < 24 { 1 + minute % 2 } else { 66 + minute % 3 * 6 };
         vec![cohort(second, "canary", canary, failing), cohort(second, "stable", stable, 6 + minute % 3)]
     };
     let start = json!({"id": "r7", "version": "planner@r42", "target": "module:planner", "state": "idle"});
     sorted([
         vec![point(-5400, "019ca8f1-p2"), record(0, "rollout", start)],
         minutes(-60, 0, fine),
-        (0..30).flat_map(|minute| both(minute * 60)).collect(),
-        rollback(1680, 1690, "completed", json!({"scope": "module:planner"})),
-        minutes(30, 45, fine),
+        (0..27).flat_map(|minute| both(minute * 60)).collect(),
+        rollback(1600, 1625, "completed", json!({"scope": "module:planner"})),
+        minutes(28, 45, fine),
     ])
 }
 

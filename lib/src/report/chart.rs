@@ -95,8 +95,11 @@ impl<'a> Scene<'a> {
         self.story.home(&event.stamp) == self.incident.home && self.axis.shows(event.stamp.time)
     }
 
-    /// An instant as the report writes it.
+    /// An instant in a sentence about a chart.
     fn at(&self, time: Timestamp) -> String {
-        format!("{} ({})", clock(time), offset(seconds_between(self.zero, time)))
+        let offset = offset(seconds_between(self.zero, time));
+        // Within a day the time of day is enough.
+        let is_short = seconds_between(self.window.from, self.window.to) < 86_400;
+        if is_short { format!("{} ({offset})", time.strftime("%H:%M:%S")) } else { format!("{} ({offset})", clock(time)) }
     }
 }

@@ -13,11 +13,17 @@ use serde::Serialize;
 /// What stands where the stream says nothing.
 const NOT_RECORDED: &str = r#"<span class="none">not recorded</span>"#;
 
+/// Of a longer log a page shows this many lines of its beginning and of its end: a browser has to lay all of them out.
+const HEAD: usize = 600;
+const TAIL: usize = 400;
+
 /// What the template prints.
 #[derive(Serialize)]
 struct Page<'a> {
     #[serde(flatten)]
     report: &'a Report,
+    head: usize,
+    tail: usize,
     style: String,
     story: Option<Figure<'a>>,
     charts: Vec<Figure<'a>>,
@@ -48,6 +54,8 @@ impl Report {
         let missing = ALL.iter().filter(|(name, _)| !charts.iter().any(|chart| chart.name == *name));
         let page = Page {
             report: self,
+            head: HEAD,
+            tail: TAIL,
             style: [palette::COLOURS, palette::CHARTS, include_str!("incident.css")].concat(),
             story: charts.iter().find(|chart| chart.name == "story").map(Figure::new),
             charts: charts.iter().filter(|chart| chart.name != "story").map(Figure::new).collect(),

@@ -97,6 +97,14 @@ pub(super) enum Key {
     Area(&'static str, &'static str, String),
 }
 
+impl Key {
+    fn text(&self) -> &str {
+        match self {
+            Key::Line(_, text) | Key::Area(_, _, text) => text,
+        }
+    }
+}
+
 /// A chart that is being drawn.
 pub(super) struct Frame<'a> {
     scene: &'a Scene<'a>,
@@ -257,10 +265,8 @@ fn sign(kind: MarkKind, x: f64, y: f64) -> Steps {
 /// The legend, written from the right edge.
 fn key(name: &str, legend: Vec<Key>) -> Svg {
     let mut svg = Svg::default();
-    let text = |key: &Key| match key {
-        Key::Line(_, text) | Key::Area(_, _, text) => text.clone(),
-    };
-    let mut x = WIDTH - legend.iter().map(|key| width(&text(key)) + 24.0 + AIR).sum::<f64>() + AIR;
+    // The last letters may be wider than others.
+    let mut x = WIDTH - AIR - legend.iter().map(|key| width(key.text()) + 24.0 + AIR).sum::<f64>() + AIR;
     for key in legend {
         match &key {
             Key::Line(class, _) => svg.line(class, (x, 10.0), (x + 18.0, 10.0)),
@@ -270,8 +276,8 @@ fn key(name: &str, legend: Vec<Key>) -> Svg {
                 svg.filled("over", &format!("{name}-{pattern}"), Steps::default().bar((x, 4.0), (18.0, 11.0)));
             }
         }
-        svg.text("tick", Anchor::Start, (x + 23.0, 14.0), &text(&key));
-        x += width(&text(&key)) + 24.0 + AIR;
+        svg.text("tick", Anchor::Start, (x + 23.0, 14.0), key.text());
+        x += width(key.text()) + 24.0 + AIR;
     }
     svg
 }

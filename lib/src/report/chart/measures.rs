@@ -130,7 +130,7 @@ fn draw_limits(frame: &mut Frame, lines: &[(Line, String)], y: impl Fn(f64) -> f
 
 /// A comparison with a share, as people read it.
 fn share(line: &Line) -> String {
-    format!("{} {}", sign(&line.comparison), percent(line.bound))
+    format!("{} {} %", sign(&line.comparison), (line.bound * 1000.0).round() / 10.0)
 }
 
 fn sign(comparison: &str) -> &str {
@@ -142,7 +142,7 @@ fn sign(comparison: &str) -> &str {
 }
 
 /// Round steps that divide this height into a few.
-fn levels(top: f64) -> Vec<f64> {
+pub(super) fn levels(top: f64) -> Vec<f64> {
     let step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25].into_iter().find(|step| top / step <= 5.01).unwrap_or(0.25);
     (0..).map(|at| f64::from(at) * step).take_while(|level| *level <= top + 1e-9).collect()
 }

@@ -1,7 +1,7 @@
 //! A gradual rollout: what share of the traffic the new version had, and how its errors compare with the version before.
 
 use super::frame::{Frame, Key, LEFT, RIGHT, TOP};
-use super::measures::Series;
+use super::measures::{Series, levels};
 use super::svg::{Anchor, Steps, width};
 use super::{Chart, Scene};
 use crate::record::{Record, Rollout};
@@ -157,14 +157,15 @@ pub(super) fn chart(scene: &Scene) -> Option<Chart> {
     for (from, to) in fuller.silences(scene) {
         frame.hatch(from, to, bottom - ERRORS, ERRORS);
     }
-    frame.level(y(0.0), "0 %");
-    frame.level(y(top / 1.25), &percent(top / 1.25));
+    for level in levels(top) {
+        frame.level(y(level), &format!("{:.0} %", level * 100.0));
+    }
     frame.under.line("lane", (LEFT, bottom - ERRORS), (RIGHT, bottom - ERRORS));
     let mut named: Vec<String> = Vec::new();
     for (from, to, bound, said, phase) in &limits {
         let class = if *said { "limit fired" } else { "limit" };
         frame.body.line(class, (*from, y(*bound)), ((*to).max(from + 2.0), y(*bound)));
-        let label = format!("{phase} limit {}", percent(*bound));
+        let label = format!("{phase} limit {} %", (bound * 1000.0).round() / 10.0);
         let tag = format!("tag {class}");
         if from + 6.0 + width(&label) < RIGHT + 60.0 && named.len() < 4 {
             frame.over.text(&tag, Anchor::Start, (from + 4.0, y(*bound) - 4.0), &visible(&label));

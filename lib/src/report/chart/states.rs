@@ -17,8 +17,10 @@ const COLUMN: f64 = 2.0;
 const COLUMNS: usize = ((RIGHT - LEFT) / COLUMN) as usize;
 /// More rows than this nobody reads: the worst are drawn, the others counted.
 const MOST_ROWS: usize = 24;
+/// A sentence names no more modules than this.
+const MOST_NAMED: usize = 6;
 /// How much of a name fits beside its row.
-const NAME: usize = 15;
+const NAME: usize = 13;
 
 /// What is known of something at one time, the worst last: where several share a column, the worst is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +126,9 @@ fn draw(frame: &mut Frame, columns: &[Option<State>], top: f64, name: impl Fn(St
 
 pub(super) fn modules(scene: &Scene) -> Option<Chart> {
     let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+    // Of a service that is down, and of one that nobody could ask, nothing is known.
+    let dark = scene.samples.iter().filter(|sample| sample.health.up.known() != Some(&true) && sample.health.modules.is_empty());
+    let dark: Vec<Timestamp> = dark.map(|sample| sample.time).collect();
     for sample in &scene.samples {
         for (name, state) in &sample.health.modules {
             let state = match state.known().map(String::as_str) {
@@ -137,6 +142,10 @@ pub(super) fn modules(scene: &Scene) -> Option<Chart> {
     }
     if rows.is_empty() {
         return None;
+    }
+    for row in rows.values_mut() {
+        row.0.extend(dark.iter().map(|time| (*time, State::Unknown)));
+        row.0.sort_by_key(|(time, _)| *time);
     }
     let all = rows.len();
     let mut rows: Vec<(&str, Row)> = rows.into_iter().collect();
@@ -155,7 +164,7 @@ pub(super) fn modules(scene: &Scene) -> Option<Chart> {
         for state in [State::Failed, State::Degraded] {
             let word = if state == State::Failed { "failed" } else { "degraded" };
             if row.0.iter().any(|(_, seen)| *seen == state) {
-                bad.push(format!("{name} {word} for {}", span(row.seconds(state))));
+                bad.push(format!("{} {word} for {}", shorten(name, 40), span(row.seconds(state))));
             }
         }
     }
@@ -165,8 +174,8 @@ pub(super) fn modules(scene: &Scene) -> Option<Chart> {
     let left_out = if all > rows.len() { format!(" {} of {all} modules are drawn, the worst ones.", rows.len()) } else { String::new() };
     let found = match bad.len() {
         0 => "No module was seen degraded or failed".to_owned(),
-        1..=12 => list(&bad),
-        more => format!("{} and {} more", bad[..12].join(", "), more - 12),
+        1..=MOST_NAMED => list(&bad),
+        more => format!("{} and {} more", bad[..MOST_NAMED].join(", "), more - MOST_NAMED),
     };
     Some(frame.finish(format!("State of {}, by sample. {found}.{left_out}", count(all as u64, "module"))))
 }

@@ -20,6 +20,8 @@ struct Event {
     time: Timestamp,
     sign: &'static str,
     name: String,
+    /// What is left of the name where there is little room.
+    short: &'static str,
     tip: String,
 }
 
@@ -44,7 +46,9 @@ pub(super) fn chart(scene: &Scene) -> Option<Chart> {
         frame.under.text("tick", Anchor::End, (LEFT - 8.0, top(4) + TALL / 2.0 + 13.0), "0 to 100 %");
         rollout::draw(&mut frame, &steps, top(4) + TALL, TALL - 8.0);
     }
-    frame.legend.push(Key::Area("band quiet", "", "begun, not yet detected".into()));
+    if bands(scene).iter().any(|(from, to, severity)| severity.is_none() && from < to) {
+        frame.legend.push(Key::Area("band quiet", "", "begun, not yet detected".into()));
+    }
     let text = described(scene, &changes, &decisions);
     Some(frame.finish(text))
 }
@@ -57,6 +61,7 @@ fn changes(scene: &Scene) -> Vec<Event> {
                 time: event.stamp.time,
                 sign: "diamond",
                 name: shorten(&visible(&change.target), NAME),
+                short: "",
                 tip: sentence(&event.record).unwrap_or_default(),
             }),
             _ => None,
@@ -72,7 +77,7 @@ fn decisions(scene: &Scene) -> Vec<Event> {
         let (sign, word) = of_action(decision.action);
         let scope = decision.scope.as_ref().map_or_else(String::new, |scope| format!(" {scope}"));
         let whole = action::decision(decision);
-        Event { time: *time, sign, name: shorten(&visible(&format!("{word}{scope}")), NAME), tip: whole }
+        Event { time: *time, sign, name: shorten(&visible(&format!("{word}{scope}")), NAME), short: word, tip: whole }
     };
     shown.map(event).collect()
 }
@@ -125,31 +130,34 @@ fn shape(sign: &str, x: f64, y: f64) -> Steps {
 /// Shapes on a lane, each with its name where there is room beside it.
 fn draw(frame: &mut Frame, scene: &Scene, events: &[Event], y: f64) {
     let places: Vec<f64> = events.iter().map(|event| scene.axis.inside(event.time)).collect();
-    let names: Vec<(f64, &str)> = places.iter().copied().zip(events.iter().map(|event| event.name.as_str())).collect();
+    let names = events.iter().map(|event| [event.name.as_str(), event.short]);
+    let names: Vec<(f64, [&str; 2])> = places.iter().copied().zip(names).collect();
     for (event, x) in events.iter().zip(&places) {
         let class = if matches!(event.sign, "ring" | "hollow") { "event hollow" } else { "event" };
         frame.over.path_with(class, &shape(event.sign, *x, y), &event.tip);
     }
-    for (at, side, x) in room(&names) {
-        frame.over.text_with("tag", side, (x, y + 4.0), names[at].1, &events[at].tip);
+    for (at, name, side, x) in room(&names) {
+        frame.over.text_with("tag", side, (x, y + 4.0), name, &events[at].tip);
     }
 }
 
-/// Which of the names can be written beside their shapes, on which side and where, from left to right.
-fn room(names: &[(f64, &str)]) -> Vec<(usize, Anchor, f64)> {
+/// Which names can be written beside their shapes, from left to right: the whole name or the short one, on which side, and where.
+fn room<'a>(names: &[(f64, [&'a str; 2])]) -> Vec<(usize, &'a str, Anchor, f64)> {
     let mut placed = Vec::new();
     let mut free_from = LEFT + 2.0;
-    for (at, (x, name)) in names.iter().enumerate() {
-        let wide = width(name);
+    for (at, (x, forms)) in names.iter().enumerate() {
         let next = names.get(at + 1).map_or(WIDTH - 4.0, |(next, _)| next - 8.0);
-        if x + 9.0 + wide <= next {
-            placed.push((at, Anchor::Start, x + 9.0));
-            free_from = x + 9.0 + wide + 6.0;
-        } else if x - 9.0 - wide >= free_from {
-            placed.push((at, Anchor::End, x - 9.0));
-            free_from = x + 8.0;
-        } else {
-            free_from = free_from.max(x + 8.0);
+        let fits = |name: &&'a str| {
+            let wide = width(name);
+            let right = (x + 9.0 + wide <= next && x + 9.0 >= free_from).then_some((Anchor::Start, x + 9.0));
+            right.or((x - 9.0 - wide >= free_from).then_some((Anchor::End, x - 9.0))).map(|(side, from)| (*name, side, from))
+        };
+        free_from = free_from.max(x + 8.0);
+        if let Some((name, side, from)) = forms.iter().filter(|name| !name.is_empty()).find_map(fits) {
+            placed.push((at, name, side, from));
+            if side == Anchor::Start {
+                free_from = from + width(name) + 6.0;
+            }
         }
     }
     placed
@@ -195,7 +203,7 @@ fn severity(frame: &mut Frame, scene: &Scene, top: f64) {
 fn runs(frame: &mut Frame, scene: &Scene, top: f64) {
     let end = scene.story.end().unwrap_or(scene.window.to);
     let shown: Vec<_> = scene.incident.runs.iter().filter(|run| scene.axis.shows(run.moment())).collect();
-    let mut names: Vec<(f64, String)> = Vec::new();
+    let mut names: Vec<(f64, String, &str)> = Vec::new();
     for run in &shown {
         let phase = run.ended.map_or("no end recorded", |(_, end)| end.phase.as_str());
         let word = match phase {
@@ -212,11 +220,11 @@ fn runs(frame: &mut Frame, scene: &Scene, top: f64) {
             let pattern = frame.pattern("failed");
             frame.body.filled("over", &pattern, Steps::default().bar((x, top + 7.0), (wide, LANE - 14.0)));
         }
-        names.push((x + wide - 4.0, shorten(&visible(&format!("{undo}{} {word}", run.said.scope)), NAME + 10)));
+        names.push((x + wide - 4.0, shorten(&visible(&format!("{undo}{} {word}", run.said.scope)), NAME + 10), word));
     }
-    let names: Vec<(f64, &str)> = names.iter().map(|(x, name)| (*x, name.as_str())).collect();
-    for (at, side, x) in room(&names) {
-        frame.over.text("tag", side, (x, top + LANE / 2.0 + 4.0), names[at].1);
+    let names: Vec<(f64, [&str; 2])> = names.iter().map(|(x, name, short)| (*x, [name.as_str(), *short])).collect();
+    for (_, name, side, x) in room(&names) {
+        frame.over.text("tag", side, (x, top + LANE / 2.0 + 4.0), name);
     }
 }
 
@@ -265,8 +273,10 @@ mod tests {
 
     #[test]
     fn a_name_stands_where_nothing_is_in_its_way_or_not_at_all() {
-        let placed = room(&[(200.0, "abcd"), (300.0, "a long name of something"), (310.0, "b"), (780.0, "edge")]);
-        assert_eq!(placed.iter().map(|(at, side, _)| (*at, *side)).collect::<Vec<_>>(), [(0, Anchor::Start), (2, Anchor::Start), (3, Anchor::End)]);
+        let placed =
+            room(&[(200.0, ["abcd", ""]), (300.0, ["something long", "x"]), (320.0, ["another one", "b"]), (325.0, ["", ""]), (780.0, ["edge", ""])]);
+        let told: Vec<(usize, &str, Anchor)> = placed.into_iter().map(|(at, name, side, _)| (at, name, side)).collect();
+        assert_eq!(told, [(0, "abcd", Anchor::Start), (1, "x", Anchor::End), (4, "edge", Anchor::End)]);
         assert!(room(&[]).is_empty());
     }
 }
