@@ -373,3 +373,13 @@ fn a_service_of_many_processes_takes_few_descriptors() {
     assert_eq!((&stopped["ok"], &stopped["note"]), (&Value::Bool(true), &Value::String("ended with TERM".into())), "{stopped}");
     assert!(began.elapsed() < Duration::from_secs(8), "all of them at once, not one after the other");
 }
+
+#[test]
+fn the_status_for_eyes_says_whom_to_call_and_the_record_does_not() {
+    let world = crate::harness::World::new();
+    world.config("[contacts]\non-call = \"555 0101\"\nescalation = \"555 0103\"\n");
+    let shown = world.run("eco-ctl").args(["status", "--human"]).exits(3).stdout;
+    assert!(shown.ends_with("  on-call             555 0101\n  escalation          555 0103\n"), "{shown}");
+    let ran = world.run("eco-ctl").args(["status"]).exits(3);
+    assert!(!ran.stdout.contains("555") && !ran.stderr.contains("555"), "{}", ran.stdout);
+}

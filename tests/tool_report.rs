@@ -1,5 +1,6 @@
 //! eco-report: flags, exit codes, messages, and the two ways in which the report leaves it.
 
+use crate::harness::World;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -123,9 +124,161 @@ fn lines_that_are_no_records_are_named_counted_and_end_with_3() {
     assert!(report.contains("> **Attention:** Lines of the stream that are no records: 2. Facts may be missing.\n"), "{report}");
 }
 
+/// Another incident, four hours later, that nobody has ended.
+fn two_incidents() -> String {
+    let later: Vec<String> = INCIDENT.lines().take(4).map(|line| line.replace("T10:", "T14:").replace("20260301T10", "20260301T14")).collect();
+    format!("{INCIDENT}{}\n", later.join("\n"))
+}
+
+#[test]
+fn the_incidents_of_a_stream_are_listed_and_one_is_picked() {
+    let (code, stdout, stderr) = run(&["--list"], &two_incidents());
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let rows: Vec<&str> = stdout.lines().collect();
+    assert_eq!(rows.len(), 3, "{stdout}");
+    assert!(rows[0].starts_with("ID ") && rows[1].starts_with("20260301T100000Z  resolved") && rows[2].ends_with("rollback decided, none begun"));
+    let (_, stdout, _) = run(&["--list", "-f", "json"], &two_incidents());
+    let list: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&list[0]["outcome"], &list[1]["state"]), (&"rolled back".into(), &"ongoing".into()));
+
+    let (code, stdout, _) = run(&["--incident", "20260301T10"], &two_incidents());
+    assert!(code == 0 && stdout.contains("- **Issue Began:** 2026-03-01 10:00:00 (+0s)\n"), "{stdout}");
+    assert!(run(&[], &two_incidents()).1.contains("# Incident Report - shop - 2026-03-01 (ongoing)\n"));
+    assert_eq!(run(&["--list"], QUIET), (1, String::new(), "eco-report: the stream holds no incident\n".into()));
+    assert_eq!(run(&["--list", "-f", "json"], QUIET).1, "[]\n");
+}
+
+#[test]
+fn an_id_that_means_none_ends_with_1_and_one_that_means_several_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("incident.md");
+    let words = |id| ["-o", file.to_str().unwrap(), "--incident", id];
+    let (code, stdout, stderr) = run(&words("2025"), &two_incidents());
+    assert_eq!((code, stdout), (1, two_incidents()));
+    assert_eq!(stderr, "eco-report: no incident of the stream is called 2025; it holds shop/20260301T140000Z and shop/20260301T100000Z\n");
+    let (code, _, stderr) = run(&words("20260301T1"), &two_incidents());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("may mean shop/20260301T140000Z and shop/20260301T100000Z"), "{stderr}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn every_form_goes_to_stdout_and_to_a_file_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    for (form, begins) in
+        [("md", "# Incident Report - shop"), ("html", "<!DOCTYPE html>"), ("text", "Incident report - shop"), ("json", "{\n  \"state\"")]
+    {
+        let (code, stdout, stderr) = run(&["-f", form], INCIDENT);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{form}");
+        assert!(stdout.starts_with(begins) && stdout.ends_with('\n'), "{form}: {stdout}");
+        let file = folder.path().join(form);
+        assert_eq!(run(&["-f", form, "-o", file.to_str().unwrap()], INCIDENT).0, 0);
+        assert_eq!(fs::read_to_string(&file).unwrap(), stdout);
+    }
+}
+
+#[test]
+fn what_people_wrote_is_carried_over_into_the_same_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("incident.md");
+    let words = ["-o", file.to_str().unwrap(), "--merge", file.to_str().unwrap()];
+    assert_eq!(run(&words[..2], INCIDENT).0, 0);
+    let first = fs::read_to_string(&file).unwrap();
+    fs::write(&file, first.replace("<!-- keep:lessons -->\n*Not recorded: for a person to write.*", "<!-- keep:lessons -->\nTest *first*.")).unwrap();
+    // Another incident has begun since: the report stays with its own.
+    let (code, _, stderr) = run(&words, &two_incidents());
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let second = fs::read_to_string(&file).unwrap();
+    assert!(second.contains("<!-- keep:lessons -->\nTest *first*.\n<!-- /keep:lessons -->\n"), "{second}");
+    assert!(second.contains("- **Issue Began:** 2026-03-01 10:00:00 (+0s)\n"), "{second}");
+    let (code, _, stderr) = run(&[&words[..], &["--incident", "20260301T14"]].concat(), &two_incidents());
+    assert_eq!(code, 2);
+    assert!(stderr.ends_with("is about another incident, shop/20260301T100000Z\n"), "{stderr}");
+    let (code, _, stderr) = run(&words, QUIET);
+    assert_eq!(code, 2);
+    assert!(stderr.ends_with("is about incident shop/20260301T100000Z, which is not in the stream\n"), "{stderr}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), second);
+}
+
+#[test]
+fn what_is_written_into_the_report_while_the_pipeline_runs_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("incident.md");
+    let words = ["-o", file.to_str().unwrap(), "--merge", file.to_str().unwrap()];
+    assert_eq!(run(&words[..2], INCIDENT).0, 0);
+    let mut child = program(&words).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(INCIDENT.as_bytes()).unwrap();
+    // The first lines come back: it has looked at the old report and reads the stream.
+    let mut begun = [0; 1];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut begun).unwrap();
+    let first = fs::read_to_string(&file).unwrap();
+    fs::write(&file, first.replace("<!-- keep:impact -->\n", "<!-- keep:impact -->\nNobody could pay.\n")).unwrap();
+    drop(stdin);
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert!(fs::read_to_string(&file).unwrap().contains("Nobody could pay.\n"));
+}
+
+#[test]
+fn a_damaged_old_report_is_refused_before_the_stream_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old.md"), folder.path().join("new.md"));
+    let words = ["--merge", old.to_str().unwrap(), "-o", new.to_str().unwrap()];
+    for (text, why) in [
+        ("<!-- keep:lessons -->\nlost?\n", "line 1: keep:lessons begins here and does not end"),
+        ("<!-- keep:a -->\n<!-- /keep:a -->\n<!-- keep:a -->\n<!-- /keep:a -->\n", "line 3: keep:a is there twice"),
+        ("# My notes\n", "it is no report in Markdown that eco-report wrote: nothing in it is marked to be kept"),
+    ] {
+        fs::write(&old, text).unwrap();
+        let (code, stdout, stderr) = run(&words, INCIDENT);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+        assert_eq!(stderr, format!("eco-report: --merge {}: {why}\n", old.display()));
+        assert!(!new.exists() && fs::read_to_string(&old).unwrap() == text);
+    }
+    fs::remove_file(&old).unwrap();
+    assert_eq!(run(&words, INCIDENT).0, 2);
+    fs::write(&old, run(&[], INCIDENT).1).unwrap();
+    let same = ["-f", "html", "--merge", old.to_str().unwrap(), "-o", old.to_str().unwrap()];
+    assert_eq!(run(&same, INCIDENT).0, 2, "the text would be lost to the next merge");
+    assert_eq!(run(&["--merge", "-"], INCIDENT).0, 2);
+}
+
+#[test]
+fn charts_go_to_a_folder_and_the_report_links_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, assets) = (folder.path().join("incident.md"), folder.path().join("charts"));
+    let words = ["-o", file.to_str().unwrap(), "--assets", assets.to_str().unwrap()];
+    let (code, _, stderr) = run(&words, INCIDENT);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let report = fs::read_to_string(&file).unwrap();
+    let linked: Vec<&str> = report.lines().filter_map(|line| line.strip_prefix("![")?.rsplit_once("](")?.1.strip_suffix(')')).collect();
+    assert!(linked.contains(&"charts/story.svg") && linked.contains(&"charts/errors.svg"), "{report}");
+    assert_eq!(linked.len(), names(&assets).len());
+    for link in linked {
+        assert!(fs::read_to_string(folder.path().join(link)).unwrap().starts_with("<svg"), "{link}");
+    }
+    assert_eq!(run(&["--assets", folder.path().join("no/charts").to_str().unwrap()], INCIDENT).0, 2);
+    assert_eq!(run(&["-f", "json", "--assets", assets.to_str().unwrap()], INCIDENT).0, 2);
+}
+
+#[test]
+fn the_contacts_of_the_service_head_its_report_and_no_other() {
+    let world = World::new();
+    world.config("[contacts]\non-call = \"555 0101\"\n");
+    let head = "**Contacts:**\n\n- on-call: 555 0101\n";
+    assert!(world.run("eco-report").stdin(INCIDENT).exits(0).stdout.contains(head));
+    let other = INCIDENT.replace("\"shop\"", "\"bank\"");
+    assert!(!world.run("eco-report").stdin(other).exits(0).stdout.contains("Contacts"));
+    // A configuration that nobody named must not cost the report; one that somebody named is to be right.
+    world.write("eco.toml", "[contact]\n");
+    let ran = world.run("eco-report").stdin(INCIDENT).exits(0);
+    assert!(ran.stderr.starts_with("eco-report: the report names no contacts: ") && ran.stdout.starts_with("# Incident Report"), "{}", ran.stderr);
+    world.run("eco-report").args(["-c", "eco.toml"]).stdin(INCIDENT).exits(2);
+}
+
 #[test]
 fn unknown_words_end_with_2() {
-    for words in [["-f", "html"], ["--no-such", "flag"]] {
+    for words in [["-f", "pdf"], ["--no-such", "flag"], ["--list", "--merge=a"], ["--list", "-fhtml"]] {
         let (code, stdout, _) = run(&words, INCIDENT);
         assert_eq!((code, stdout.as_str()), (2, ""), "{words:?}");
     }

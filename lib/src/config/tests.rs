@@ -327,3 +327,20 @@ fn every_probe_of_the_page_can_be_written_like_that() {
     let kinds: Vec<String> = probes.iter().map(|probe| probe.name().split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(kinds, ["command", "prometheus", "log"]);
 }
+
+#[test]
+fn contacts_stand_in_the_order_of_the_file_and_on_one_line() {
+    let world = World::new();
+    let config = world.config("[contacts]\non-call = \"555 0101\"\nadministrator = \"555 0102\"\n\"head of ops\" = \"555 0103\"\n");
+    let roles: Vec<&str> = config.contacts.iter().map(|contact| contact.role.as_str()).collect();
+    assert_eq!(roles, ["on-call", "administrator", "head of ops"]);
+    let (text, _) = config.describe();
+    assert!(text.contains("[contacts]\n  on-call    555 0101\n  administrator 555 0102\n"), "{text}");
+    assert!(world.config("").contacts.is_empty());
+    for wrong in ["on-call = \"a\\nb\"", "on-call = \" \"", "\"\" = \"555\""] {
+        let said = world.refuses(&format!("[contacts]\n{wrong}\n"));
+        assert!(said.contains("write a name and how to reach them, on one line"), "{said}");
+    }
+    assert!(world.refuses("[contacts]\non-call = 5\n").contains("expected a string"), "{}", world.refuses("[contacts]\non-call = 5\n"));
+    assert!(world.refuses("[contact]\non-call = \"5\"\n").contains("did you mean `contacts`?"));
+}

@@ -384,3 +384,348 @@ fn the_end_of_a_rollback_that_was_passed_back_to_the_decision_is_told_once() {
     twice.insert(end + 3, once[end].clone());
     assert_eq!(markdown(&twice, &[]), markdown(&once, &[]));
 }
+
+/// The incident of [`full_incident`] moved to another hour and, with a word, into another service.
+fn moved(hour: u32, service: Option<&str>) -> Vec<String> {
+    let at = |text: &str| {
+        text.replace("20260301T100000Z", &format!("20260301T{hour:02}0000Z"))
+            .replace("T10:", &format!("T{hour:02}:"))
+            .replace("T09:", &format!("T{:02}:", hour - 1))
+            .replace("T08:", &format!("T{:02}:", hour - 2))
+            .replace("T11:", &format!("T{:02}:", hour + 1))
+            .replace("r-000001", &format!("r-0000{hour:02}"))
+    };
+    let name = service.map_or_else(String::new, |service| format!("\"ecosystem\":\"{service}\","));
+    full_incident().iter().map(|line| at(line).replacen("Z\",", &format!("Z\",{name}"), 1)).collect()
+}
+
+fn old(report: &str) -> Old {
+    Old::read(report).unwrap()
+}
+
+/// A report with this text in one of its places.
+fn written(report: &str, place: &str, text: &str) -> String {
+    let (opens, closes) = (format!("<!-- keep:{place} -->\n"), format!("<!-- /keep:{place} -->"));
+    let (before, rest) = report.split_once(&opens).unwrap_or_else(|| panic!("no {place} in\n{report}"));
+    let (_, after) = rest.split_once(&closes).unwrap();
+    format!("{before}{opens}{text}\n{closes}{after}")
+}
+
+#[test]
+fn incidents_are_listed_with_what_became_of_them() {
+    let mut lines = full_incident();
+    lines.extend(moved(14, None).into_iter().take_while(|line| !line.contains("\"plan\"")));
+    let list = story(&lines).list();
+    assert_eq!(
+        table(&list),
+        "ID                STATE     ONSET (UTC)          DURATION  SEVERITY  SCOPE  OUTCOME\n\
+         20260301T100000Z  resolved  2026-03-01 10:00:00  4 min     high      full   rolled back\n\
+         20260301T140000Z  ongoing   2026-03-01 14:00:00  2 min     high      full   rollback decided, none begun\n"
+    );
+    assert_eq!((list[0].duration_s, list[1].state), (Some(240), State::Ongoing));
+    let value: serde_json::Value = serde_json::from_str(&json(&list)).unwrap();
+    assert_eq!(value[0]["onset"], "2026-03-01T10:00:00Z");
+}
+
+#[test]
+fn every_end_of_a_rollback_has_its_word_in_the_list() {
+    let outcome = |lines: &[String]| story(lines).list().pop().unwrap().outcome;
+    let mut lines = full_incident();
+    lines.retain(|line| !line.contains("\"completed\""));
+    assert_eq!(outcome(&lines), "rollback begun, no end");
+    for (phase, word) in [("reverted", "rollback reverted"), ("failed", "rollback failed")] {
+        lines.push(ended(phase, ""));
+        assert_eq!(outcome(&lines), word);
+        lines.pop();
+    }
+    let proposed: Vec<String> = lines
+        .iter()
+        .map(|line| line.replace("\"action\":\"rollback\"", "\"action\":\"propose\""))
+        .filter(|line| !["\"restore\"", "resolved"].iter().any(|word| line.contains(word)))
+        .collect();
+    assert_eq!(outcome(&proposed), "rollback proposed");
+}
+
+#[test]
+fn an_incident_is_found_by_the_beginning_of_its_id_and_by_its_service() {
+    let mut lines = moved(10, Some("shop"));
+    lines.extend(moved(10, Some("bank")));
+    lines.extend(moved(14, Some("shop")));
+    let story = story(&lines);
+    let list = story.list();
+    assert_eq!(story.find("20260301T14").unwrap(), Choice::At(2));
+    let bank = story.find("bank/2026").unwrap();
+    assert_eq!(story.report_on(bank).ecosystem.as_deref(), Some("bank"));
+    assert_eq!(
+        story.find("20260301T10").unwrap_err().to_string(),
+        "20260301T10 may mean bank/20260301T100000Z and shop/20260301T100000Z: say more of it"
+    );
+    assert_eq!(
+        story.find("20250101").unwrap_err().to_string(),
+        "no incident of the stream is called 20250101; it holds shop/20260301T140000Z, bank/20260301T100000Z and shop/20260301T100000Z"
+    );
+    assert!(table(&list).contains("\nbank/20260301T100000Z  resolved"), "{}", table(&list));
+    assert_eq!(Story::default().find("a").unwrap_err().to_string(), "the stream holds no incident");
+}
+
+#[test]
+fn a_rollback_without_a_decision_is_found_by_its_own_id() {
+    let fields = r#""id":"019ca946-0b20","phase":"completed","by":"operator","scope":"config","snapshot":"p9""#;
+    let story = story(&[record("restore", "10:03:30", fields)]);
+    let choice = story.find("019ca").unwrap();
+    assert_eq!(story.report_on(choice).id.as_deref(), Some("019ca946-0b20"));
+    assert_eq!(story.list()[0].outcome, "rolled back");
+}
+
+#[test]
+fn what_people_wrote_survives_and_untouched_drafts_are_drawn_up_anew() {
+    let open: Vec<String> = full_incident().into_iter().take_while(|line| !line.contains("\"plan\"")).collect();
+    let interim = story(&open).report().markdown();
+    let text = "Limits went out *untested*.\n\n- <b>so</b> | `that`";
+    let before = written(&interim, "root-cause", text);
+
+    let mut report = story(&full_incident()).report();
+    report.keep(old(&before));
+    let after = report.markdown();
+    assert!(after.contains(&format!("<!-- keep:root-cause -->\n{text}\n<!-- /keep:root-cause -->\n")), "{after}");
+    assert!(
+        after.contains("- [x] Write the incident down (owner: \\_\\_\\_\\_") || after.contains("- [x] Write the incident down (owner: ____"),
+        "{after}"
+    );
+    assert_eq!(report.kept.len(), 1, "the list of follow-ups was not touched: {:?}", report.kept);
+
+    // Once more, and nothing changes any more.
+    let mut again = story(&full_incident()).report();
+    again.keep(old(&after));
+    assert_eq!(again.markdown(), after);
+    assert!(again.text().contains("  Limits went out *untested*.\n"), "{}", again.text());
+    assert!(again.html(&[]).contains("- &lt;b&gt;so&lt;/b&gt; | `that`"), "{}", again.html(&[]));
+}
+
+#[test]
+fn ticks_and_owners_are_carried_over_and_new_proof_stands_below() {
+    let report = story(&full_incident()).report();
+    let before = written(&report.markdown(), "follow-ups", "- [x] Tell everybody (owner: ann, by: today)");
+    let mut lines = full_incident();
+    lines.push(record("control", "10:20:00", r#""do":"tell","ok":true,"took_ms":3"#));
+    let mut report = story(&lines).report();
+    report.keep(old(&before));
+    let text = report.markdown();
+    assert!(text.contains("<!-- keep:follow-ups -->\n- [x] Tell everybody (owner: ann, by: today)\n<!-- /keep:follow-ups -->\n"), "{text}");
+    assert!(text.contains("- Tell everybody who is affected: done, eco-ctl tell reached somebody at 2026-03-01 10:20:00\n"), "{text}");
+}
+
+#[test]
+fn a_text_whose_place_is_gone_is_put_at_the_end_and_never_lost() {
+    let own = written(&story(&full_incident()).report().markdown(), "impact", "Nobody could pay.")
+        .replace("## Root Cause", "<!-- keep:mine -->\nown words\n<!-- /keep:mine -->\n\n## Root Cause");
+    let mut report = story(&full_incident()).report();
+    report.keep(old(&own));
+    let text = report.markdown();
+    let (above, below) = text.split_once("## Kept from the report before\n").unwrap();
+    assert!(above.contains("Nobody could pay.") && below.contains("<!-- keep:mine -->\nown words\n<!-- /keep:mine -->\n"), "{text}");
+    assert!(report.text().contains("KEPT FROM THE REPORT BEFORE: MINE\n  own words\n"), "{}", report.text());
+    assert!(report.html(&[]).contains("own words"));
+    // A stream without an incident has no place at all.
+    let mut none = Story::default().report();
+    none.keep(old(&text));
+    let text = none.markdown();
+    assert!(text.contains("Nobody could pay.") && text.contains("own words"), "{text}");
+    assert_eq!(old(&text).incident(), None);
+}
+
+#[test]
+fn a_report_says_in_its_last_line_which_incident_it_is_about() {
+    let hostile: Vec<String> = moved(10, Some("a-->b c")).iter().map(|line| line.replace("20260301T100000Z", "x -->|y")).collect();
+    for (lines, id) in [(moved(10, Some("shop")), "shop/20260301T100000Z"), (hostile, "a-->b c/x -->|y")] {
+        let story = story(&lines);
+        let text = story.report().markdown();
+        assert_eq!(old(&text).incident(), Some(id), "{text}");
+        assert_eq!(story.find(id).unwrap(), Choice::At(0));
+        assert_eq!(text.lines().filter(|line| line.starts_with("<!--")).count(), 11, "two markers for each place, and the last line: {text}");
+    }
+}
+
+#[test]
+fn the_text_fits_a_terminal_and_holds_what_the_markdown_holds() {
+    let mut report = story(&full_incident()).report();
+    report.contacts = vec![crate::config::Contact { role: "on-call".into(), text: "+49 30 555 0101".into() }];
+    let text = report.text();
+    for line in text.lines() {
+        assert!(unicode_width::UnicodeWidthStr::width(line) <= 78 || !line.trim().contains(' '), "{line}");
+    }
+    for part in [
+        "Incident report - 2026-03-01\n\nCONTACTS\n  on-call             +49 30 555 0101\n",
+        "  Duration            4 min\n",
+        "  Issue detected      2026-03-01 10:02:00 (+2m)\n",
+        "  To get it back      eco-restore --undo s-000001\n",
+        "  [x] The service runs and answers - up at 2026-03-01 10:09:00\n",
+        "  1. 2026-03-01 10:02:00 (+2m) decision: high, roll back full to snapshot\n",
+        "error rate  ",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(report.markdown().contains("**Contacts:**\n\n- on-call: \\+49 30 555 0101\n"), "{}", report.markdown());
+    assert!(report.html(&[]).contains("<dt>on-call</dt><dd>+49 30 555 0101</dd>"));
+    assert!(Story::default().report().text().contains("no incident"));
+}
+
+#[test]
+fn text_json_and_list_take_hostile_names_as_text() {
+    let hostile = "\\u001b[2J<b>\\u202e|x";
+    let lines: Vec<String> = full_incident().iter().map(|line| line.replace("planner", hostile).replace("20260301T100000Z", hostile)).collect();
+    let story = story(&lines);
+    let report = story.report();
+    for text in [report.text(), table(&story.list())] {
+        assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
+    }
+    let value: serde_json::Value = serde_json::from_str(&json(&report)).unwrap();
+    assert_eq!(value["id"], "\x1b[2J<b>\u{202e}|x", "JSON has names as they are");
+    assert_eq!(value["measured"]["down_s"], 60);
+    assert_eq!(value["quality"]["counts"]["health"], 70);
+}
+
+#[test]
+fn numbers_beside_the_sentences_say_the_same() {
+    let measured = story(&full_incident()).report().measured;
+    let expected = Measured {
+        duration_s: Some(240),
+        detect_s: Some(120),
+        act_s: Some(60),
+        restore_s: Some(60),
+        failed_requests: Some(1116.0),
+        peak_error_rate: Some(0.31),
+        worst_response_ms: Some(600.0),
+        normal_response_ms: Some(120.0),
+        down_s: Some(60),
+        data_loss_s: Some(5580),
+    };
+    assert_eq!(measured, expected);
+    let mut lines = full_incident();
+    lines.retain(|line| !line.contains("\"completed\""));
+    assert_eq!(story(&lines).report().measured.data_loss_s, None, "it has no end: nobody knows");
+    let config: Vec<String> = full_incident().iter().map(|line| line.replace("\"scope\":\"full\"", "\"scope\":\"config\"")).collect();
+    assert_eq!(story(&config).report().measured.data_loss_s, Some(0));
+}
+
+#[test]
+fn detection_says_where_the_time_went_and_what_had_been_seen_before() {
+    let mut lines = full_incident();
+    let blip = lines.iter().position(|line| line.contains("T09:30:00")).unwrap();
+    lines[blip] = samples("09:30", "09:30", BAD).remove(0);
+    markdown(
+        &lines,
+        &[
+            "- of the 2 min to detect, 2 min went into proof that it was no blip",
+            "- a sample came every 1 min; more often means sooner, as long as the rules ask for a number of samples",
+            "- errors-25 had been crossed once in the day before, too shortly to count, the last time at 2026-03-01 09:30:00",
+            "- The limit of errors-25 was crossed once in the day before: was that the same trouble?",
+        ],
+    );
+}
+
+#[test]
+fn a_gate_that_was_skipped_or_did_not_pass_is_asked_about() {
+    let skipped = "- No gate stands in the stream in the day before the suspected change: was it skipped?";
+    markdown(&full_incident(), &[skipped]);
+    let mut lines = full_incident();
+    lines.insert(0, record("gate", "09:50:00", r#""check":"tests","ok":false,"took_s":41"#));
+    let text = markdown(&lines, &["- The gate had not passed before the suspected change: tests."]);
+    assert!(!text.contains(skipped), "{text}");
+    lines[0] = record("gate", "09:50:00", r#""check":"tests","ok":true,"took_s":41"#);
+    markdown(&lines, &["- The gate let the suspected change pass (1 check): which check would have stopped it?"]);
+}
+
+#[test]
+fn an_old_newest_snapshot_and_a_damaged_newer_one_are_named() {
+    let mut lines = full_incident();
+    lines[0] = lines[0].replace("2026-03-01T08:30:00Z", "2026-02-28T03:00:00Z");
+    lines.push(record("verification", "09:59:30", r#""snapshot":"p3","path":"/b/p3","depth":"data","ok":false,"damage":[]"#));
+    let lines: Vec<String> =
+        lines.iter().map(|line| line.replace(r#""id":"p3","covers":["data","config"],"verified":true"#, r#""id":"p3""#)).collect();
+    markdown(
+        &lines,
+        &["- The newest verified snapshot was 1 d 7 h old when the trouble began.", "- newer, not used: p3 of 2026-03-01 09:59:00: found damaged"],
+    );
+}
+
+#[test]
+fn follow_ups_are_ticked_by_what_the_stream_proves() {
+    let mut lines = full_incident();
+    lines.push(record("control", "10:20:00", r#""do":"tell","ok":false,"took_ms":3"#));
+    lines.push(record("gate", "12:00:00", r#""check":"tests","ok":true"#));
+    lines.push(record("rollout", "13:00:00", r#""id":"r8","version":"v2","target":"config:limits","state":"done""#));
+    lines.extend(samples("10:10", "23:59", FINE));
+    let next_day = |line: String| line.replace("2026-03-01", "2026-03-02");
+    lines.extend(samples("00:00", "10:05", &format!("{FINE},\"integrity\":true")).into_iter().map(next_day));
+    let report = story(&lines).report();
+    let items: Vec<&FollowUp> = report.follow_ups.iter().flat_map(|group| &group.items).collect();
+    let done = |what: &str| items.iter().find(|item| item.what == what).unwrap_or_else(|| panic!("{what}")).done;
+    assert!(!done("Tell everybody who is affected"), "nobody was reached");
+    assert!(done("Test the mended version") && done("Deploy it in steps") && done("Watch the service closely for 24 hours"), "{items:?}");
+    assert!(!done("The data is consistent"), "known a day later is not known when it was closed");
+    let hole = |line: &String| !line.contains("T15:3");
+    let holed: Vec<String> = lines.iter().filter(|line| hole(line)).cloned().collect();
+    let report = story(&holed).report();
+    let watched = report.follow_ups.iter().flat_map(|group| &group.items).find(|item| item.what.starts_with("Watch the service closely")).unwrap();
+    assert_eq!((watched.done, watched.evidence.as_deref()), (false, Some("the stream holds samples of 1 d with 1 silence")));
+}
+
+#[test]
+fn a_module_whose_incident_came_back_is_one_incident() {
+    let mut lines: Vec<String> = full_incident().iter().map(|line| line.replace("\"scope\":\"full\"", "\"scope\":\"module:planner\"")).collect();
+    lines.extend(samples("10:10", "10:12", BAD));
+    let again = DECIDED
+        .replace("20260301T100000Z-1", "20260301T100000Z-3")
+        .replace("\"action\":\"rollback\",\"scope\":\"full\"", "\"action\":\"escalate\",\"reopened\":1,\"scope\":\"module:planner\"");
+    lines.push(record("decision", "10:12:00", &again));
+    markdown(
+        &lines,
+        &[
+            "# Incident Report - 2026-03-01 (ongoing)",
+            "- The incident came back after it had been closed, once.",
+            "- **Rollback Type:** module planner",
+        ],
+    );
+    assert_eq!(story(&lines).list().len(), 1);
+}
+
+#[test]
+fn samples_far_from_every_incident_are_let_go_and_the_report_is_the_same() {
+    // A month of minutes, with an incident on its first day and on its last.
+    let minute = |at: i64| Timestamp::from_second(1_772_150_400 + at * 60).unwrap();
+    let health = |at: i64| {
+        let line =
+            format!(r#"{{"type":"health","time":"{}","up":true,"requests":100,"error_rate":0.01,"response_ms":{}}}"#, minute(at), 100 + at % 7);
+        Line::parse(1, line.into_bytes())
+    };
+    let decision = |at: i64, action: &str, name: &str| {
+        let line = format!(
+            r#"{{"type":"decision","time":"{}","id":"{name}-{action}","incident":"{name}","severity":"high","action":"{action}","scope":null,"snapshot":null,"onset":"{}"}}"#,
+            minute(at),
+            minute(at - 3)
+        );
+        Line::parse(1, line.into_bytes())
+    };
+    let month = 43_200;
+    let lines = (0..month).flat_map(|at| {
+        let said = match at {
+            600 => Some(decision(at, "investigate", "first")),
+            620 => Some(decision(at, "resolved", "first")),
+            42_000 => Some(decision(at, "investigate", "last")),
+            42_100 => Some(decision(at, "resolved", "last")),
+            _ => None,
+        };
+        [Some(health(at)), said]
+    });
+    let (mut story, mut all) = (Story::default(), Story { let_go_at: usize::MAX, ..Story::default() });
+    for line in lines.flatten() {
+        story.add(line.stamp.clone(), line.record.clone());
+        all.add(line.stamp, line.record);
+    }
+    let kept = story.events.len();
+    assert!(kept < 21_000, "{kept} of {month} are still there");
+    for name in ["first", "last"] {
+        assert_eq!(story.report_on(story.find(name).unwrap()), all.report_on(all.find(name).unwrap()));
+    }
+}

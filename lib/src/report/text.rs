@@ -10,6 +10,9 @@ const WIDTH: usize = 76;
 /// Where values begin.
 const VALUES: usize = 22;
 const NOT_RECORDED: &str = "not recorded";
+/// A mail shows so many lines of a log from its beginning, and from its end.
+const HEAD: usize = 100;
+const TAIL: usize = 100;
 
 /// Who to turn to, one on a line.
 pub fn contacts(contacts: &[Contact]) -> String {
@@ -231,8 +234,14 @@ impl Page {
             self.raw(&format!("  {NOT_RECORDED}"));
         }
         for (at, entry) in entries.iter().enumerate() {
+            if at >= HEAD && at + TAIL < entries.len() {
+                if at == HEAD {
+                    self.wrap("  ... ", "      ", &format!("{} more; the report as Markdown has them all", entries.len() - HEAD - TAIL));
+                }
+                continue;
+            }
             let number = if numbered { format!("{}. ", at + 1) } else { String::new() };
-            self.wrap(&format!("  {number}"), "      ", &format!("{}  {}", entry.at.text, entry.what));
+            self.wrap(&format!("  {number}"), "      ", &format!("{} {}", entry.at.text, entry.what));
         }
     }
 
@@ -265,6 +274,7 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Moment;
     use super::*;
 
     #[test]
@@ -274,6 +284,16 @@ mod tests {
         page.field("Path", Some(&"x".repeat(100)));
         assert!(page.0.lines().all(|line| line.width() <= WIDTH || line.contains(&"x".repeat(100))), "{}", page.0);
         assert_eq!(page.0.lines().nth(1).unwrap().find('w'), Some(VALUES));
+    }
+
+    #[test]
+    fn a_long_log_shows_its_beginning_and_its_end() {
+        let time = crate::time::Timestamp::UNIX_EPOCH;
+        let entry = |at| Entry { at: Moment { time, text: "at".into() }, what: format!("event {at}") };
+        let mut page = Page(String::new());
+        page.entries(&(1..=203).map(entry).collect::<Vec<_>>(), true);
+        assert_eq!(page.0.lines().count(), 201);
+        assert!(page.0.contains("  100. at event 100\n  ... 3 more; the report as Markdown has them all\n  104. at event 104\n"), "{}", page.0);
     }
 
     #[test]
