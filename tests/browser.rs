@@ -259,14 +259,10 @@ fn pictures_are_left_where_they_are_asked_for() {
     let Some(folder) = std::env::var_os("ECO_PICTURES").map(PathBuf::from) else { return };
     let Some(mut browser) = Browser::open("pictures of reports") else { return };
     for (incident, file) in pages(&folder) {
-        let name = incident.name;
-        fs::write(folder.join(format!("{name}.ndjson")), if name == "week" { "" } else { &incident.stream }).unwrap();
-        for (kind, width, scheme, height) in
-            [("desk", 1280, "light", 9000), ("dark", 1280, "dark", 9000), ("phone", 390, "dark", 9000), ("top", 1000, "light", 1000)]
-        {
+        let looks = [("desk", 1280, "light", 8000), ("phone", 390, "dark", 8000), ("top", 1000, "light", 960), ("small", 390, "dark", 880)];
+        for (look, width, scheme, height) in looks {
             browser.show(&file, width, scheme);
-            fs::write(folder.join(format!("{name}-{kind}.png")), browser.picture(height)).unwrap();
+            fs::write(folder.join(format!("{}-{look}.png", incident.name)), browser.picture(height)).unwrap();
         }
-        fs::write(folder.join(format!("{name}.pdf")), browser.print()).unwrap();
     }
 }

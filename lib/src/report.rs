@@ -1,9 +1,9 @@
 //! Records -> the incident report: everything in it is derived from the stream, and what the stream does not hold is *not
 //! recorded*. No clock is asked, so the same stream gives the same bytes, today or in a year.
 //!
-//! A [`Story`] takes the records in; [`Story::incidents`] lists what happened, [`Story::report`] derives a [`Report`] about one of
-//! them, [`Kept`] lays over it what a person wrote into the report before, and [`Report::markdown`], [`Report::text`] and
-//! [`Report::json`] print it. Text from records is escaped in one place, where it is printed: a module may be called
+//! A [`Story`] takes the records in; [`Story::list`] says which incidents there are, [`Story::report_on`] derives a [`Report`] about
+//! one of them, [`Report::keep`] lays over it what people wrote into the report before, and [`Report::markdown`], [`Report::html`],
+//! [`Report::text`] and [`json`] print it. Text from records is escaped in one place, where it is printed: a module may be called
 //! `<script>` or hold a newline, and is still a name in a table.
 
 mod action;
@@ -292,7 +292,7 @@ pub struct Sparks {
 pub struct Spark {
     /// Its name.
     pub name: String,
-    /// The highest value of each stretch as a bar between `lowest` and `highest`; `.` without a sample, `!` while the service was down.
+    /// The highest value of each stretch as a bar from 0; `.` without a sample, `!` while the service was down.
     pub line: String,
     /// The lowest value.
     pub lowest: String,

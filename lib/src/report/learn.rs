@@ -45,7 +45,9 @@ fn gate(report: &mut Report, story: &Story, axis: &Axis) {
     let gates: Vec<_> = story
         .events
         .iter()
-        .filter(|event| story.home(&event.stamp) == incident.home && (changed - GATE_S..=changed).contains(&event.stamp.time.as_second()))
+        .filter(|event| {
+            story.home(&event.stamp) == incident.home && (changed.saturating_sub(GATE_S)..=changed).contains(&event.stamp.time.as_second())
+        })
         .filter_map(|event| if let Record::Gate(gate) = &event.record { Some(gate) } else { None })
         .collect();
     let mut last: BTreeMap<&str, bool> = BTreeMap::new();

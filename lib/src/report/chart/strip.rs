@@ -152,8 +152,9 @@ fn room<'a>(names: &[(f64, [&'a str; 2])]) -> Vec<(usize, &'a str, Anchor, f64)>
             let right = (x + 9.0 + wide <= next && x + 9.0 >= free_from).then_some((Anchor::Start, x + 9.0));
             right.or((x - 9.0 - wide >= free_from).then_some((Anchor::End, x - 9.0))).map(|(side, from)| (*name, side, from))
         };
+        let found = forms.iter().filter(|name| !name.is_empty()).find_map(fits);
         free_from = free_from.max(x + 8.0);
-        if let Some((name, side, from)) = forms.iter().filter(|name| !name.is_empty()).find_map(fits) {
+        if let Some((name, side, from)) = found {
             placed.push((at, name, side, from));
             if side == Anchor::Start {
                 free_from = from + width(name) + 6.0;
@@ -276,7 +277,7 @@ mod tests {
         let placed =
             room(&[(200.0, ["abcd", ""]), (300.0, ["something long", "x"]), (320.0, ["another one", "b"]), (325.0, ["", ""]), (780.0, ["edge", ""])]);
         let told: Vec<(usize, &str, Anchor)> = placed.into_iter().map(|(at, name, side, _)| (at, name, side)).collect();
-        assert_eq!(told, [(0, "abcd", Anchor::Start), (1, "x", Anchor::End), (4, "edge", Anchor::End)]);
+        assert_eq!(told, [(0, "abcd", Anchor::Start), (1, "x", Anchor::Start), (4, "edge", Anchor::End)]);
         assert!(room(&[]).is_empty());
     }
 }
