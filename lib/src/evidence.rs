@@ -100,13 +100,11 @@ pub struct Case {
 /// What evidence is gathered from.
 pub struct Asked<'a> {
     /// The service.
-    pub eco: &'a Ecosystem,
+    eco: &'a Ecosystem,
     /// What `[evidence]` says.
-    pub rules: &'a Rules,
-    /// Its root.
-    pub root: &'a Path,
+    rules: &'a Rules,
     /// Files of its `log` probes, as they are written.
-    pub log_probes: &'a [PathBuf],
+    log_probes: &'a [PathBuf],
     /// Lines from this time on.
     from: Timestamp,
     /// The onset.
@@ -118,9 +116,9 @@ pub struct Asked<'a> {
     /// The time now: what was taken later than this was taken by a clock that is wrong.
     now: Timestamp,
     /// A private folder for copies of databases.
-    pub scratch: &'a Path,
+    scratch: &'a Path,
     /// Is told bytes read.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+    progress: &'a (dyn Fn(u64) + Sync),
 }
 
 impl<'a> Asked<'a> {
@@ -138,7 +136,6 @@ impl<'a> Asked<'a> {
         Asked {
             eco,
             rules,
-            root: &eco.root,
             log_probes,
             from: case.onset.checked_sub(before.0).unwrap_or(Timestamp::MIN),
             onset: case.onset,
@@ -429,7 +426,7 @@ fn compare(case: &Case, asked: &Asked<'_>, diffs: &mut String, gaps: &mut Vec<Ga
         gaps.push(Gap::missing("what differs: no store is named, so there is no good snapshot to compare with; give --store DIR"));
         return Vec::new();
     };
-    match pending(asked.root) {
+    match pending(&asked.eco.root) {
         Ok(None) => {}
         Ok(Some(_)) => {
             gaps.push(Gap::missing("a rollback of this tree is unfinished: what is live may be a mixture; eco-restore --recover finishes it"))
@@ -485,12 +482,12 @@ fn rolled_back(
         Ok(stored) => tries.push((Broken::Snapshot(stored), state("the safety snapshot of the state before the rollback", stored))),
         Err(e) => why.push(e.to_string()),
     }
-    match set_aside(asked.root, &rollback.id) {
+    match set_aside(&asked.eco.root, &rollback.id) {
         Ok(Some(parts)) => {
             let state = State { what: "the tree from before the rollback, still set aside".into(), ..State::default() };
             tries.push((Broken::SetAside(parts), state));
         }
-        Ok(None) => why.push(format!("the tree from before it is not kept in {}", asked.root.join(crate::scope::OURS).display())),
+        Ok(None) => why.push(format!("the tree from before it is not kept in {}", asked.eco.root.join(crate::scope::OURS).display())),
         Err(e) => why.push(e.to_string()),
     }
     for (broken, state) in tries {

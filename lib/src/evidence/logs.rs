@@ -147,8 +147,7 @@ impl Search<'_> {
     }
 
     fn open_root(&mut self) -> Option<usize> {
-        let root = self.asked.root;
-        self.open_as(root, PathBuf::new())
+        self.open_as(&self.asked.eco.root, PathBuf::new())
     }
 
     fn open(&mut self, folder: &Path) -> Option<usize> {
