@@ -294,7 +294,8 @@ fn a_series_follows_the_window_and_its_last_state_stays() {
     terminal.press("\x03");
     let screen = terminal.ends();
     let text = screen.text();
-    assert_eq!(text.matches("shop  UP").count(), 1, "{text}");
+    // Whatever the state was: Ctrl-C reaches the command of a probe, too, if one runs just then.
+    assert_eq!((text.matches("shop  ").count(), text.matches("last change").count()), (1, 1), "{text}");
     assert!(!screen.is_folded && screen.lines.iter().all(|line| line.chars().count() <= 50), "{text}");
     assert!(text.contains("so far, every 100ms"), "{text}");
 }
