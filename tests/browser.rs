@@ -160,7 +160,12 @@ fn text_and_lines_stand_out_from_what_is_behind_them_in_both_schemes() {
         let texts = ["--ink", "--soft", "--blue", "--violet", "--red", "--amber", "--green"];
         let mut pairs: Vec<(&str, &str, f64)> = texts.into_iter().flat_map(|text| grounds.map(|ground| (text, ground, 4.5))).collect();
         pairs.extend(["--red-tint", "--amber-tint", "--green-tint", "--blue-tint", "--volume"].map(|tint| ("--ink", tint, 4.5)));
-        pairs.extend([("--red", "--red-tint", 4.5), ("--amber", "--amber-tint", 4.5), ("--green", "--green-tint", 4.5), ("--blue", "--blue-tint", 4.5)]);
+        pairs.extend([
+            ("--red", "--red-tint", 4.5),
+            ("--amber", "--amber-tint", 4.5),
+            ("--green", "--green-tint", 4.5),
+            ("--blue", "--blue-tint", 4.5),
+        ]);
         pairs.extend([("--on-loud", "--loud", 4.5), ("--soft", "--volume", 3.0), ("--blue", "--volume", 3.0), ("--red", "--volume", 3.0)]);
         for (text, ground, least) in pairs {
             let found = ratio(text, ground);
@@ -250,7 +255,9 @@ fn pictures_are_left_where_they_are_asked_for() {
     for (incident, file) in pages(&folder) {
         let name = incident.name;
         fs::write(folder.join(format!("{name}.ndjson")), if name == "week" { "" } else { &incident.stream }).unwrap();
-        for (kind, width, scheme, height) in [("desk", 1280, "light", 9000), ("dark", 1280, "dark", 9000), ("phone", 390, "dark", 9000), ("top", 1000, "light", 1000)] {
+        for (kind, width, scheme, height) in
+            [("desk", 1280, "light", 9000), ("dark", 1280, "dark", 9000), ("phone", 390, "dark", 9000), ("top", 1000, "light", 1000)]
+        {
             browser.show(&file, width, scheme);
             fs::write(folder.join(format!("{name}-{kind}.png")), browser.picture(height)).unwrap();
         }

@@ -199,19 +199,20 @@ fn config() -> Vec<Value> {
 /// Slow and busy, nobody has done anything yet, and the monitoring was away for a while.
 fn open() -> Vec<Value> {
     let slow = |second: i64| sick(second, json!({"response_ms": (700.0 + 200.0 * wobble(second, 9)).round(), "cpu_usage": 0.93, "error_rate": 0.12}));
-    sorted([
-        vec![point(-5400, "019ca8f1-p2")],
-        minutes(-120, 0, fine),
-        minutes(0, 40, slow),
-        minutes(58, 90, slow),
-    ])
+    sorted([vec![point(-5400, "019ca8f1-p2")], minutes(-120, 0, fine), minutes(0, 40, slow), minutes(58, 90, slow)])
 }
 
 /// Up and down; the first rollback is swapped back, the second one holds.
 fn flapping() -> Vec<Value> {
-    let flap = |second: i64| if second / 60 % 3 == 0 { record(second, "health", json!({"up": false})) } else { sick(second, json!({"error_rate": 0.4})) };
+    let flap =
+        |second: i64| if second / 60 % 3 == 0 { record(second, "health", json!({"up": false})) } else { sick(second, json!({"error_rate": 0.4})) };
     sorted([
-        vec![point(-5400, "019ca8f1-p2"), change(-1500, "c1", "module:checkout"), change(-240, "c2", "config:limits"), change(-230, "c3", "experiment:new-page")],
+        vec![
+            point(-5400, "019ca8f1-p2"),
+            change(-1500, "c1", "module:checkout"),
+            change(-240, "c2", "config:limits"),
+            change(-230, "c3", "experiment:new-page"),
+        ],
         minutes(-60, 0, fine),
         minutes(0, 14, flap),
         rollback(250, 330, "reverted", json!({"decision": "20260301T100000Z-1"})),
@@ -255,7 +256,15 @@ fn rollout() -> Vec<Value> {
 /// Names that want to be markup, marks that turn text around, and more modules than fit.
 fn hostile() -> Vec<Value> {
     let long = "a-very-long-name-".repeat(12);
-    let names = [HOSTILE, "\"><img src=x onerror=alert(2)>", "]]></svg><script>alert(3)</script>", "\u{202e}turned\u{0007}", "{{ 7 * 7 }}", "&lt;b&gt;", &long];
+    let names = [
+        HOSTILE,
+        "\"><img src=x onerror=alert(2)>",
+        "]]></svg><script>alert(3)</script>",
+        "\u{202e}turned\u{0007}",
+        "{{ 7 * 7 }}",
+        "&lt;b&gt;",
+        &long,
+    ];
     let modules = |state: &str| {
         let many = (0..30).map(|at| (format!("module-{at:02}"), if at % 7 == 3 { state } else { "ok" }.to_owned()));
         let odd = names.iter().map(|name| ((*name).to_owned(), state.to_owned()));
@@ -283,7 +292,10 @@ fn week() -> String {
         "snapshot": null, "onset": at(0)});
     let sample = |second: i64| {
         let rate = if second == 300_010 { 0.9 } else { round(0.05 + 0.02 * wobble(second, 1)) };
-        sick(second, json!({"error_rate": rate, "cpu_usage": round(wobble(second, 2)), "modules": {"planner": if second % 50 == 0 { "degraded" } else { "ok" }}}))
+        sick(
+            second,
+            json!({"error_rate": rate, "cpu_usage": round(wobble(second, 2)), "modules": {"planner": if second % 50 == 0 { "degraded" } else { "ok" }}}),
+        )
     };
     let samples: Vec<Value> = (0..60_480).map(|at| sample(at * 10)).collect();
     lines(&[record(600, "decision", decision)]) + &lines(&samples)

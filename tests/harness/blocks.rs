@@ -138,7 +138,7 @@ pub fn of_page(text: &str) -> Result<Vec<Block>, String> {
         let refuse = |why: &str| Err(format!("line {line}: {why}: {text}"));
         if let Some(told) = text.strip_prefix(".\\\" ") {
             // What a program writes into the page is fenced by remarks of its own.
-            if !told.starts_with("Generated ") && !next.told(told) {
+            if !told.starts_with("Generated ") && told != "End of what is generated." && !next.told(told) {
                 return refuse("it is not known what this wants");
             }
         } else if text == ".Bd -literal" || text.starts_with(".Bd -literal -offset ") {
