@@ -14,7 +14,7 @@ heading() { printf '\n%s== %s ==%s\n' "$bold" "$*" "$plain"; }
 declare -A needs=(
     [build]='cc=gcc /usr/include/stdio.h=libc6-dev /etc/ssl/certs/ca-certificates.crt=ca-certificates'
     [shop]='python3=python3'
-    [test]='bsdtar=libarchive-tools getfattr=attr go=golang-go jq=jq man=man-db mandoc=mandoc parallel=parallel ps=procps setfacl=acl
+    [test]='bsdtar=libarchive-tools getfattr=attr go=golang-go jq=jq man=man-db mandoc=mandoc parallel=parallel ps=procps script=bsdutils setfacl=acl
         setpriv=util-linux
         bindfs=bindfs mkfs.ext4=e2fsprogs mount=mount shellcheck=shellcheck strace=strace time=time xfs_io=xfsprogs
         /usr/lib/python3/dist-packages/prometheus_client=python3-prometheus-client

@@ -10,7 +10,7 @@
 //! - `file NAME`: the block is a file, which is written for the commands that follow
 //! - `eco.toml [SECTION]`, `policy [SECTION]`, `rollout`: the block is (a part of) such a file, and is accepted as one
 //!
-//! Without the last three a block is commands; one with prompts, `$ `, is commands and what a terminal shows of them. In what is
+//! Without one of the last three a block is commands; one with prompts, `$ `, is commands and what a terminal shows of them. In what is
 //! shown `...` stands for anything, and alone on a line for any lines; how many blanks there are does not matter.
 
 use super::{World, program};
