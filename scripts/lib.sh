@@ -16,7 +16,7 @@ declare -A needs=(
     [shop]='python3=python3'
     [package]='python3=python3 dpkg-shlibdeps=dpkg-dev strip=binutils xz=xz-utils gzip=gzip'
     [clean-root]='debootstrap=debootstrap lintian=lintian'
-    [test]='bsdtar=libarchive-tools chromium=chromium getfattr=attr go=golang-go jq=jq man=man-db mandoc=mandoc parallel=parallel ps=procps setfacl=acl
+    [test]='bsdtar=libarchive-tools chromium=chromium getfattr=attr go=golang-go jq=jq man=man-db mandoc=mandoc parallel=parallel ps=procps script=bsdutils setfacl=acl
         setpriv=util-linux
         bindfs=bindfs mkfs.ext4=e2fsprogs mount=mount shellcheck=shellcheck strace=strace time=time xfs_io=xfsprogs
         fish=fish zsh=zsh /usr/lib/python3/dist-packages/jsonschema=python3-jsonschema

@@ -10,7 +10,7 @@
 //! - `file NAME`: the block is a file, which is written for the commands that follow
 //! - `eco.toml [SECTION]`, `policy [SECTION]`, `rollout`: the block is (a part of) such a file, and is accepted as one
 //!
-//! Without the last three a block is commands; one with prompts, `$ `, is commands and what a terminal shows of them. In what is
+//! Without one of the last three a block is commands; one with prompts, `$ `, is commands and what a terminal shows of them. In what is
 //! shown `...` stands for anything, and alone on a line for any lines; how many blanks there are does not matter.
 
 use super::{World, program};
@@ -138,7 +138,7 @@ pub fn of_page(text: &str) -> Result<Vec<Block>, String> {
         let refuse = |why: &str| Err(format!("line {line}: {why}: {text}"));
         if let Some(told) = text.strip_prefix(".\\\" ") {
             // What a program writes into the page is fenced by remarks of its own.
-            if !told.starts_with("Generated ") && !next.told(told) {
+            if !told.starts_with("Generated ") && told != "End of what is generated." && !next.told(told) {
                 return refuse("it is not known what this wants");
             }
         } else if text == ".Bd -literal" || text.starts_with(".Bd -literal -offset ") {
