@@ -101,7 +101,11 @@ impl Report {
                 0 => String::new(),
                 missing => format!(" Not all of it could be had: {missing} missing, and README.txt says what and why."),
             };
-            page.wrap("", "", &format!("Evidence: the folder {} holds what differs, {}; begin with README.txt.{missing}", evidence.folder, evidence.holds));
+            page.wrap(
+                "",
+                "",
+                &format!("Evidence: the folder {} holds what differs, {}; begin with README.txt.{missing}", evidence.folder, evidence.holds),
+            );
         }
         page.list("Detection", &self.detection);
         page.list("Trigger (suspected)", &self.suspects);
