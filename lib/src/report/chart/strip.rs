@@ -277,7 +277,7 @@ mod tests {
         let placed =
             room(&[(200.0, ["abcd", ""]), (300.0, ["something long", "x"]), (320.0, ["another one", "b"]), (325.0, ["", ""]), (780.0, ["edge", ""])]);
         let told: Vec<(usize, &str, Anchor)> = placed.into_iter().map(|(at, name, side, _)| (at, name, side)).collect();
-        assert_eq!(told, [(0, "abcd", Anchor::Start), (1, "x", Anchor::Start), (4, "edge", Anchor::End)]);
+        assert_eq!(told, [(0, "abcd", Anchor::Start), (1, "x", Anchor::End), (4, "edge", Anchor::End)]);
         assert!(room(&[]).is_empty());
     }
 }
