@@ -12,7 +12,7 @@ use std::path::Path;
 /// Removes a tree, links not followed; a tree that is not there is removed already.
 ///
 /// # Errors
-/// [`Error::Path`]; some of it may be gone.
+/// [`Error::Path`](crate::error::Error::Path); some of it may be gone.
 pub fn remove_tree(path: &Path) -> Result<()> {
     let Some(found) = stat(path)? else { return Ok(()) };
     if FileType::from_raw_mode(found.st_mode as _) != FileType::Directory {
@@ -109,7 +109,7 @@ fn move_up(dir: BorrowedFd<'_>, name: &OsStr, removal: &mut Removal<'_>) -> Resu
 /// Removes a file. The room that this made, in bytes: none where the file has another name.
 ///
 /// # Errors
-/// [`Error::Path`]; one that is not there is one.
+/// [`Error::Path`](crate::error::Error::Path); one that is not there is one.
 pub fn remove_file(path: &Path) -> Result<u64> {
     let found = sys::lstat(path).named("remove", path)?;
     fs::remove_file(path).named("remove", path)?;
