@@ -323,16 +323,6 @@ fn the_example_of_the_page_is_a_configuration() {
 }
 
 #[test]
-fn every_probe_of_the_page_can_be_written_like_that() {
-    let page = include_str!("../../../man/eco.toml.5");
-    let shown = page.split(".Bd -literal -offset indent\n").skip(1).map(|rest| rest.split(".Ed\n").next().unwrap().replace("\\e", "\\"));
-    let world = World::new();
-    let probes: Vec<Probe> = shown.filter(|text| text.starts_with("[[probe]]")).flat_map(|text| world.config(&text).probes).collect();
-    let kinds: Vec<String> = probes.iter().map(|probe| probe.name().split(' ').next().unwrap().to_owned()).collect();
-    assert_eq!(kinds, ["command", "prometheus", "log"]);
-}
-
-#[test]
 fn contacts_stand_in_the_order_of_the_file_and_on_one_line() {
     let world = World::new();
     let config = world.config("[contacts]\non-call = \"555 0101\"\nadministrator = \"555 0102\"\n\"head of ops\" = \"555 0103\"\n");

@@ -24,13 +24,19 @@ pub fn sample(tool: &mut Tool, config: &Config, service: &Service, every: Span, 
     // What people say elsewhere has its place between the records, not in a table that is rewritten.
     let mut live = if args.listen { None } else { tool.live(every) };
     let mut metrics = args.openmetrics.as_deref().map(Metrics::new);
-    let (mut before, mut missed) = (None, 0);
+    let (mut last, mut missed): (Option<Verdict>, u64) = (None, 0);
     tool.listen(args.listen.then_some(&config.root));
     loop {
         tool.hear()?;
         let stamp = tool.stamp(tool.now());
         let point = began.elapsed().as_nanos() / grid;
         let health = health::check(&config.probes, service, stamp.time, &mut history);
+        if tool.asked_to_stop()
+            && let Some(verdict) = last
+        {
+            // Ctrl-C ends the probes' commands as well: what they say then is about them, not about the service.
+            return Ok(metrics.map_or(Exit::Done, |metrics| metrics.worst).and(verdict.into()));
+        }
         let (verdict, why) = health::verdict(&health);
         if let Some(metrics) = &mut metrics {
             metrics.renew(tool, &mut live, &stamp, &health)?;
@@ -43,11 +49,12 @@ pub fn sample(tool: &mut Tool, config: &Config, service: &Service, every: Span, 
             None => {
                 tool.emit_at(&stamp, health)?;
                 // Once per change: the records have the rest.
-                if before.replace(verdict) != Some(verdict) {
+                if last != Some(verdict) {
                     say(tool, verdict, why, "");
                 }
             }
         }
+        last = Some(verdict);
         taken += 1;
         let due = began.elapsed().as_nanos() / grid + 1;
         missed = (due - point - 1) as u64;

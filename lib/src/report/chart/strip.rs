@@ -12,8 +12,9 @@ use crate::time::{Timestamp, seconds_between};
 /// How high a lane is, and the one of the rollout.
 const LANE: f64 = 28.0;
 const TALL: f64 = 40.0;
-/// How long a name beside a change may be.
+/// How long a name beside a shape may be, and one in a sentence.
 const NAME: usize = 26;
+const LONG_NAME: usize = 80;
 
 /// Something that happened at one time: its shape, a short name, and the whole sentence.
 struct Event {
@@ -60,7 +61,7 @@ fn changes(scene: &Scene) -> Vec<Event> {
             Record::Change(change) => Some(Event {
                 time: event.stamp.time,
                 sign: "diamond",
-                name: shorten(&visible(&change.target), NAME),
+                name: visible(&change.target),
                 short: "",
                 tip: sentence(&event.record).unwrap_or_default(),
             }),
@@ -77,7 +78,7 @@ fn decisions(scene: &Scene) -> Vec<Event> {
         let (sign, word) = of_action(decision.action);
         let scope = decision.scope.as_ref().map_or_else(String::new, |scope| format!(" {scope}"));
         let whole = action::decision(decision);
-        Event { time: *time, sign, name: shorten(&visible(&format!("{word}{scope}")), NAME), short: word, tip: whole }
+        Event { time: *time, sign, name: visible(&format!("{word}{scope}")), short: word, tip: whole }
     };
     shown.map(event).collect()
 }
@@ -130,7 +131,8 @@ fn shape(sign: &str, x: f64, y: f64) -> Steps {
 /// Shapes on a lane, each with its name where there is room beside it.
 fn draw(frame: &mut Frame, scene: &Scene, events: &[Event], y: f64) {
     let places: Vec<f64> = events.iter().map(|event| scene.axis.inside(event.time)).collect();
-    let names = events.iter().map(|event| [event.name.as_str(), event.short]);
+    let short: Vec<String> = events.iter().map(|event| shorten(&event.name, NAME)).collect();
+    let names = short.iter().zip(events).map(|(name, event)| [name.as_str(), event.short]);
     let names: Vec<(f64, [&str; 2])> = places.iter().copied().zip(names).collect();
     for (event, x) in events.iter().zip(&places) {
         let class = if matches!(event.sign, "ring" | "hollow") { "event hollow" } else { "event" };
@@ -243,7 +245,7 @@ fn described(scene: &Scene, changes: &[Event], decisions: &[Event]) -> String {
     }
     for (what, events) in [("change", changes), ("decision", decisions)] {
         if !events.is_empty() {
-            let told: Vec<String> = events.iter().map(|event| format!("{} {}", event.name, scene.at(event.time))).collect();
+            let told: Vec<String> = events.iter().map(|event| format!("{} {}", shorten(&event.name, LONG_NAME), scene.at(event.time))).collect();
             parts.push(format!("{}: {}.", count(events.len() as u64, what), list(&few(told))));
         }
     }
