@@ -162,6 +162,13 @@ fn refuse(wrong: &clap::Error, plugin: Option<&str>) -> ExitCode {
     ExitCode::from(wrong.exit_code() as u8)
 }
 
+/// Whether whoever started this program had it ignore a signal, as nohup does with HUP: then it stays ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
 /// The exit code and the line for what stopped the work. A reader that has left a listing is no error.
 fn explain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> (Exit, String) {
     let mut words = error.to_string();
@@ -513,7 +520,8 @@ impl Tool {
         if self.watches_signals.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+        for signal in signals.into_iter().filter(|signal| !is_ignored(*signal)) {
             // The second signal ends the program in the ordinary way.
             signal_hook::flag::register_conditional_default(signal, self.stop.clone())
                 .and_then(|_| signal_hook::flag::register(signal, self.stop.clone()))

@@ -12,7 +12,10 @@ const HINTS: [(&str, &[&str]); 4] = [
     ("SCOPE", &["full", "config", "module:", "automation:", "optimization:", "experiment:"]),
     ("UNIT", &["full", "config", "module:", "automation:", "optimization:", "experiment:"]),
     ("KIND", &["manual", "pre-deployment", "daily", "weekly", "monthly", "safety"]),
-    ("SELECTOR", &["latest", "latest-good", "latest:daily", "latest:weekly", "latest:monthly", "latest:safety"]),
+    (
+        "SELECTOR",
+        &["latest", "latest-good", "latest:manual", "latest:pre-deployment", "latest:daily", "latest:weekly", "latest:monthly", "latest:safety"],
+    ),
 ];
 
 /// Each shell's file for this program, under the name by which the shell looks for it.

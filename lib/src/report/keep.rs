@@ -90,6 +90,11 @@ impl Old {
         Ok(old)
     }
 
+    /// Whether nobody has written anything into it.
+    pub fn is_blank(&self) -> bool {
+        self.texts.is_empty()
+    }
+
     /// The incident that it is about, if it says so.
     pub fn incident(&self) -> Option<&str> {
         self.incident.as_deref()

@@ -65,12 +65,24 @@ impl Story {
     /// # Errors
     /// [`Error::NoMatch`] where none does, [`Error::Usage`] where several do; both name what there is.
     pub fn find(&self, word: &str) -> Result<Choice> {
+        self.look_up(word, true)
+    }
+
+    /// The incident with this very id: what was written about one must not end up with another whose id only begins like it.
+    ///
+    /// # Errors
+    /// As by [`Story::find`].
+    pub fn find_exactly(&self, id: &str) -> Result<Choice> {
+        self.look_up(id, false)
+    }
+
+    fn look_up(&self, word: &str, by_beginning: bool) -> Result<Choice> {
         let names: Vec<[String; 2]> = self.incidents().iter().map(names).collect();
         let at = |test: &dyn Fn(&String) -> bool| -> Vec<usize> {
             names.iter().enumerate().filter(|(_, names)| names.iter().any(test)).map(|(at, _)| at).collect()
         };
         let whole = at(&|name| name == word);
-        let found = if whole.is_empty() { at(&|name| name.starts_with(word)) } else { whole };
+        let found = if whole.is_empty() && by_beginning { at(&|name| name.starts_with(word)) } else { whole };
         let told = |places: &[usize]| {
             const MOST: usize = 10;
             let mut told: Vec<String> = places.iter().rev().take(MOST).map(|at| visible(&names[*at][1])).collect();

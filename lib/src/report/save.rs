@@ -33,6 +33,9 @@ pub fn destination(file: &Path) -> Result<Destination> {
             }
             Destination { file, special: !found.is_file(), mode: Some(found.permissions()) }
         }
+        Err(e) if e.kind() == ErrorKind::NotFound && fs::symlink_metadata(file).is_ok() => {
+            return Err(Error::Usage(format!("-o {name} is a link to what is not there: name that, or remove the link")));
+        }
         Err(e) if e.kind() == ErrorKind::NotFound => missing(),
         Err(e) => return Err(e).named("look at", file),
     };

@@ -226,6 +226,8 @@ impl Table {
 
 const TIME: Column = left("TIME (UTC)", 19).or(11);
 const AGE: Column = right("AGE", 11).or(6);
+/// How wide a column of units may be.
+const UNIT: usize = 32;
 
 const VERIFICATION: &[Column] = &[
     TIME.rank(6),
@@ -411,10 +413,15 @@ fn change(time: Cell, body: &Change) -> Row {
     notes.extend(body.paths.map(|paths| count(paths, "path")));
     notes.extend(body.by.as_deref().map(|by| format!("by {}", visible(by))));
     Row {
-        columns: const { &[TIME.rank(2), left("CHANGE", 20).least(12).rank(1), left("TARGET", 20).least(12), rest("WHAT", 20).rank(3)] },
-        cells: vec![time, cell(or_dash(body.id.as_deref())), cell(visible(&body.target)), note(notes.join(", "), PLAIN)],
+        columns: const { &[TIME.rank(2), left("CHANGE", 20).least(12).rank(1), left("TARGET", UNIT).least(12), rest("WHAT", 20).rank(3)] },
+        cells: vec![time, cell(or_dash(body.id.as_deref())), unit(visible(&body.target)), note(notes.join(", "), PLAIN)],
         below: Vec::new(),
     }
+}
+
+/// A unit is what people type next: where it is too long for its column it goes on in the next line.
+fn unit(text: String) -> Cell {
+    note(text, PLAIN)
 }
 
 fn signal(time: Cell, body: &Signal) -> Row {
@@ -427,7 +434,7 @@ fn signal(time: Cell, body: &Signal) -> Row {
                 left("SIGNAL", 20).least(15),
                 left("STATE", 7),
                 left("SOURCE", 10).rank(2),
-                left("TARGET", 20).least(12).rank(1),
+                left("TARGET", UNIT).least(12).rank(1),
                 rest("SINCE", 25).rank(4),
             ]
         },
@@ -436,7 +443,7 @@ fn signal(time: Cell, body: &Signal) -> Row {
             cell(visible(&body.signal)),
             if cleared { styled("cleared", GOOD) } else { styled("raised", BAD) },
             cell(or_dash(body.source.as_deref())),
-            cell(or_dash(body.target.as_deref())),
+            unit(or_dash(body.target.as_deref())),
             cell(since),
         ],
         below: Vec::new(),
@@ -499,7 +506,7 @@ fn decision(time: Cell, body: &Decision) -> Row {
                 TIME.rank(1),
                 left("SEVERITY", 8),
                 left("ACTION", 11),
-                left("SCOPE", 20).least(12),
+                left("SCOPE", UNIT).least(12),
                 left("SNAPSHOT", 8).rank(2),
                 left("DEADLINE", 19).rank(3),
             ]
@@ -508,7 +515,7 @@ fn decision(time: Cell, body: &Decision) -> Row {
             time,
             severity,
             action,
-            cell(body.scope.as_ref().map_or_else(|| "-".to_owned(), |scope| visible(&scope.to_string()))),
+            unit(body.scope.as_ref().map_or_else(|| "-".to_owned(), |scope| visible(&scope.to_string()))),
             cell(body.snapshot.as_deref().map_or_else(|| "-".to_owned(), id6)),
             cell(body.deadline.map_or_else(|| "-".to_owned(), clock)),
         ],
@@ -640,7 +647,9 @@ fn restore(time: Cell, body: &Restore) -> Row {
         "failed" => ("FAILED".to_owned(), BAD),
         other => (visible(other), DOUBT),
     };
-    let mut what = format!("rollback {} of {} {word}", id6(&body.id), visible(&body.scope));
+    // Beside the live tree nothing is rolled back.
+    let doing = if body.strategy.as_deref() == Some("extract") { "extraction" } else { "rollback" };
+    let mut what = format!("{doing} {} of {} {word}", id6(&body.id), visible(&body.scope));
     if let Some(snapshot) = &body.snapshot {
         what.push_str(&format!(", snapshot {}", id6(snapshot)));
     }
@@ -683,12 +692,12 @@ fn control(time: Cell, body: &Control) -> Row {
     notes.extend(body.pid.map(|pid| format!("pid {pid}")));
     Row {
         columns: const {
-            &[TIME.rank(2), left("DO", 8), left("UNIT", 20).least(11), left("RESULT", 11), right("TOOK", 9).rank(3), rest("NOTE", 16).rank(1)]
+            &[TIME.rank(2), left("DO", 8), left("UNIT", UNIT).least(11), left("RESULT", 11), right("TOOK", 9).rank(3), rest("NOTE", 16).rank(1)]
         },
         cells: vec![
             time,
             cell(visible(&body.verb)),
-            cell(body.unit.as_ref().map_or_else(|| "the service".to_owned(), |unit| visible(&unit.to_string()))),
+            unit(body.unit.as_ref().map_or_else(|| "the service".to_owned(), |unit| visible(&unit.to_string()))),
             result,
             cell(millis(body.took_ms)),
             note(notes.join(", "), PLAIN),
@@ -722,7 +731,7 @@ fn rollout(time: Cell, body: &Rollout) -> Row {
             &[
                 TIME.rank(3),
                 left("VERSION", 20).least(12),
-                left("TARGET", 20).least(12).rank(5),
+                left("TARGET", UNIT).least(12).rank(5),
                 left("PHASE", 10).rank(4),
                 left("STATE", 12),
                 right("TRAFFIC", 7).rank(1),
@@ -732,7 +741,7 @@ fn rollout(time: Cell, body: &Rollout) -> Row {
         cells: vec![
             time,
             cell(visible(&body.version)),
-            cell(visible(&body.target.to_string())),
+            unit(visible(&body.target.to_string())),
             cell(or_dash(body.phase.as_deref())),
             styled(visible(&body.state), style),
             cell(body.exposure.map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"))),

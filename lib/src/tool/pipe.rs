@@ -114,7 +114,7 @@ impl Output {
                 self.unended = !ended;
                 self.copy(&line.raw, ended)
             }
-            Some(_) if line.fault.is_some() => self.copy(line.raw.escape_ascii().to_string().as_bytes(), true),
+            Some(_) if line.fault.is_some() => self.copy(visible(&String::from_utf8_lossy(&line.raw)).as_bytes(), true),
             Some(table) => {
                 let text = table.forwarded(&line.stamp, &line.record);
                 self.copy(text.as_bytes(), false)

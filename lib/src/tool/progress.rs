@@ -30,7 +30,7 @@ impl Line {
         bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
         let line = Line { bar, is_shown, is_over: Arc::default() };
         // Without it a line that was begun would stay on the screen, which is no reason not to work.
-        if is_shown && let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) {
+        if is_shown && let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !super::is_ignored(*signal))) {
             let (bar, is_over) = (line.bar.clone(), line.is_over.clone());
             thread::spawn(move || {
                 for signal in signals.forever() {

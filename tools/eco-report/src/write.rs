@@ -70,18 +70,29 @@ pub fn report(
         Format::Md => {
             let charts = album.iter().flat_map(|album| story.charts(&report).into_iter().map(move |chart| (album, chart)));
             let pictures = charts.map(|(album, chart)| album.add(chart.name, &chart.title, &chart.description, &chart.svg));
-            report.illustrated(&pictures.collect::<Result<Vec<_>>>()?)
+            // A report without its pictures is worth more than none.
+            let (there, mut not): (Vec<_>, Vec<_>) = pictures.partition(Result::is_ok);
+            failed = not.drain(..).find_map(Result::err);
+            report.illustrated(&there.into_iter().flatten().collect::<Vec<_>>())
         }
     };
+    let gathered = failed.map_or(gathered, Err);
     Ok((text, gathered.map(|exit| if report.state == State::None { Exit::No } else { exit })))
 }
 
 /// The incident that is meant: what people wrote about one must never end up in the report about another.
 fn choice(args: &Args, story: &Story, old: Option<&Old>) -> Result<Choice> {
     let asked = args.incident.as_deref().map(|id| story.find(id)).transpose()?;
-    let (Some(about), Some(merged)) = (old.and_then(Old::incident), &args.merge) else { return Ok(asked.unwrap_or_default()) };
+    let (Some(old), Some(merged)) = (old, &args.merge) else { return Ok(asked.unwrap_or_default()) };
     let merged = merged.display();
-    match (story.find(about), asked) {
+    let Some(about) = old.incident() else {
+        if old.is_blank() {
+            return Ok(asked.unwrap_or_default());
+        }
+        let unsaid = || Error::Usage(format!("--merge {merged} does not say which incident it is about: its last line is gone; add --incident"));
+        return asked.ok_or_else(unsaid);
+    };
+    match (story.find_exactly(about), asked) {
         (Ok(same), Some(asked)) if same != asked => Err(Error::Usage(format!("--merge {merged} is about another incident, {about}"))),
         (Ok(same), _) => Ok(same),
         (Err(_), _) => Err(Error::Usage(format!("--merge {merged} is about incident {about}, which is not in the stream"))),

@@ -276,6 +276,10 @@ pub(super) fn response(scene: &Scene) -> Option<Chart> {
 
 /// 1, 2 and 5 of every power of ten between these; only the powers where those would be too many.
 fn decades(low: f64, high: f64) -> Vec<f64> {
+    // A record may hold any number; where there is no scale there are no levels.
+    if !(low.is_normal() && high.is_normal() && low > 0.0 && (high / low).log10() < 40.0) {
+        return Vec::new();
+    }
     let wide = (high / low).log10() > 3.2;
     let powers = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
     let all = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|digit| (digit, digit * 10f64.powi(power))));
