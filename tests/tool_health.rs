@@ -153,6 +153,14 @@ fn without_anything_to_ask_nothing_is_known() {
 }
 
 #[test]
+fn a_hangup_that_nohup_ignores_stays_ignored() {
+    let world = with_probes("");
+    let line = "trap '' HUP; (sleep 0.4; kill -HUP $$) & exec \"$1\" --every 100ms --count 12 --json";
+    let ran = world.run(world.command("sh", &["-c", line, "sh", HEALTH]));
+    assert_eq!(ran.stdout.lines().count(), 12, "{}", ran.stderr);
+}
+
+#[test]
 fn samples_come_on_a_grid_and_the_last_one_is_the_exit_code() {
     let world = with_probes("[[probe]]\nkind = \"command\"\ncommand = [\"./slow\"]\n");
     world.file("slow", "#!/bin/sh\nsleep 0.05; [ ! -e ill ]\n");

@@ -197,7 +197,17 @@ fn what_people_wrote_is_carried_over_into_the_same_file() {
     let (code, _, stderr) = run(&words, QUIET);
     assert_eq!(code, 2);
     assert!(stderr.ends_with("is about incident shop/20260301T100000Z, which is not in the stream\n"), "{stderr}");
+    // Nor is one that only begins like its own.
+    let (code, _, stderr) = run(&words, &INCIDENT.replace("20260301T100000Z", "20260301T100000Z-b"));
+    assert!(code == 2 && stderr.contains("which is not in the stream"), "{stderr}");
     assert_eq!(fs::read_to_string(&file).unwrap(), second);
+    // Without its last line a report does not say which it is about.
+    fs::write(&file, second.lines().filter(|line| !line.starts_with("<!-- eco-report:")).map(|line| format!("{line}\n")).collect::<String>())
+        .unwrap();
+    let (code, _, stderr) = run(&words, INCIDENT);
+    assert!(code == 2 && stderr.ends_with("its last line is gone; add --incident\n"), "{stderr}");
+    assert_eq!(run(&[&words[..], &["--incident", "20260301T10"]].concat(), INCIDENT).0, 0);
+    assert!(fs::read_to_string(&file).unwrap().contains("Test *first*.\n"));
 }
 
 #[test]
@@ -259,6 +269,24 @@ fn charts_go_to_a_folder_and_the_report_links_them() {
     }
     assert_eq!(run(&["--assets", folder.path().join("no/charts").to_str().unwrap()], INCIDENT).0, 2);
     assert_eq!(run(&["-f", "json", "--assets", assets.to_str().unwrap()], INCIDENT).0, 2);
+}
+
+#[test]
+fn a_chart_that_cannot_be_written_does_not_cost_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, charts) = (folder.path().join("incident.md"), folder.path().join("charts"));
+    fs::create_dir_all(charts.join("story.svg")).unwrap();
+    let (code, _, stderr) = run(&["-o", file.to_str().unwrap(), "--assets", charts.to_str().unwrap()], INCIDENT);
+    assert!(code == 3 && stderr.contains("story.svg"), "{code} {stderr}");
+    assert!(fs::read_to_string(&file).unwrap().contains("## Timeline"));
+}
+
+#[test]
+fn numbers_that_no_scale_can_hold_are_no_reason_to_wait() {
+    let huge = INCIDENT.replace("\"response_ms\":", "\"response_ms\":1.7e308,\"was\":");
+    assert_ne!(huge, INCIDENT);
+    let (code, stdout, stderr) = run(&["-f", "html"], &huge);
+    assert!(code == 0 && stdout.ends_with("</html>\n"), "{stderr}");
 }
 
 #[test]
