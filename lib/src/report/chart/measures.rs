@@ -225,9 +225,12 @@ pub(super) fn response(scene: &Scene) -> Option<Chart> {
     let bounds = || lines.iter().map(|(line, _)| line.bound);
     let low = bounds().fold((fastest / unit).max(slowest / unit / 1e4), f64::min).min(if normal.is_some() { 0.8 } else { f64::INFINITY }) / 1.2;
     let high = bounds().fold(slowest / unit, f64::max) * 1.3;
+    // A record may hold any number, a scale cannot: what is beyond it stands at its end.
+    let low = low.clamp(1e-6, 1e12);
+    let high = high.clamp(2.0 * low, 1e15);
     let mut frame = Frame::new(scene, "response", HEIGHT);
     let bottom = frame.bottom();
-    let y = |value: f64| bottom - HEIGHT * ((value.max(low) / low).ln() / (high / low).ln());
+    let y = |value: f64| bottom - HEIGHT * ((value.clamp(low, high) / low).ln() / (high / low).ln());
     for (from, to) in answers.silences(scene) {
         frame.gap(from, to);
     }
@@ -276,10 +279,6 @@ pub(super) fn response(scene: &Scene) -> Option<Chart> {
 
 /// 1, 2 and 5 of every power of ten between these; only the powers where those would be too many.
 fn decades(low: f64, high: f64) -> Vec<f64> {
-    // A record may hold any number; where there is no scale there are no levels.
-    if !(low.is_normal() && high.is_normal() && low > 0.0 && (high / low).log10() < 40.0) {
-        return Vec::new();
-    }
     let wide = (high / low).log10() > 3.2;
     let powers = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
     let all = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|digit| (digit, digit * 10f64.powi(power))));
