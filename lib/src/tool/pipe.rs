@@ -3,6 +3,7 @@
 use super::human;
 use crate::error::{Error, Named, Result};
 use crate::record::{self, LONGEST_LINE, Line, Record, Stamp};
+use crate::report::words::visible;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Stdin, Stdout, Write};
 
 /// What one read of the input gives.

@@ -63,6 +63,7 @@ pub fn report(
         report.keep(old);
     }
     let gathered = evidence.map_or(Ok(Exit::Done), |place| place.gather(tool, story, &mut report));
+    let mut failed = None;
     let text = match args.format() {
         Format::Html => report.html(&story.charts(&report)),
         Format::Text => report.text(),
@@ -71,9 +72,8 @@ pub fn report(
             let charts = album.iter().flat_map(|album| story.charts(&report).into_iter().map(move |chart| (album, chart)));
             let pictures = charts.map(|(album, chart)| album.add(chart.name, &chart.title, &chart.description, &chart.svg));
             // A report without its pictures is worth more than none.
-            let (there, mut not): (Vec<_>, Vec<_>) = pictures.partition(Result::is_ok);
-            failed = not.drain(..).find_map(Result::err);
-            report.illustrated(&there.into_iter().flatten().collect::<Vec<_>>())
+            let there: Vec<_> = pictures.filter_map(|picture| picture.map_err(|e| failed = Some(e)).ok()).collect();
+            report.illustrated(&there)
         }
     };
     let gathered = failed.map_or(gathered, Err);
