@@ -184,9 +184,17 @@ fn restored(incident: &Incident, samples: &[Sample], limits: &[Limit], normal: O
         Some(resolved) => {
             // Before the rollback nothing proves that it helped; after an incident without one, look back to its start.
             let from = completed.filter(|time| *time <= resolved).or(incident.detected()).unwrap_or(resolved);
-            health::recovered(samples, from, resolved, limits, normal)
+            let unseen = health::unseen(samples, from, resolved, limits, normal);
+            let seen: Vec<&Limit> = limits.iter().filter(|limit| !unseen.contains(limit)).collect();
+            // Of what samples cannot say, the decision is the only proof, and it vouches for no more than its clear time.
+            let reopened = incident.decisions.iter().filter_map(|(_, decision)| decision.reopened).max().unwrap_or(0);
+            let proven = if unseen.is_empty() { from } else { health::cleared_from(resolved, reopened) };
+            let healthy = health::recovered(samples, from, resolved, &seen, normal)?;
+            Some(healthy.max(proven))
         }
-        None if incident.decisions.is_empty() => completed.and_then(|from| health::recovered(samples, from, last, limits, normal)),
+        None if incident.decisions.is_empty() => {
+            completed.and_then(|from| health::recovered(samples, from, last, &limits.iter().collect::<Vec<_>>(), normal))
+        }
         None => None,
     }
 }

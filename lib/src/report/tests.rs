@@ -729,3 +729,50 @@ fn samples_far_from_every_incident_are_let_go_and_the_report_is_the_same() {
         assert_eq!(story.report_on(story.find(name).unwrap()), all.report_on(all.find(name).unwrap()));
     }
 }
+
+/// The incident of the examples under another rule, with these fields in the samples of trouble and after the rollback.
+fn under(metric: &str, threshold: &str, bad: &str, after: &[(&str, &str, &str)]) -> Report {
+    let mut lines = full_incident();
+    lines.retain(|line| !line.contains("\"health\",\"time") && !line.contains("resolved"));
+    lines.extend(samples("10:00", "10:02", bad));
+    for (from, to, fields) in after {
+        lines.extend(samples(from, to, fields));
+    }
+    lines.push(record("decision", "10:20:00", RESOLVED));
+    let rule = format!(r#""rule":"other","metric":"{metric}","observed":1,"threshold":"{threshold}""#);
+    let old = r#""rule":"errors-25","metric":"error_rate","observed":0.31,"threshold":"> 0.25""#;
+    story(&lines.iter().map(|line| line.replace(old, &rule)).collect::<Vec<_>>()).report()
+}
+
+#[test]
+fn a_service_is_not_restored_while_a_module_has_failed_or_the_limit_is_not_known() {
+    let (failed, good, unsaid) = (r#""up":true,"modules":{"core":"failed","ui":"ok"}"#, r#""up":true,"modules":{"core":"ok"}"#, r#""up":true"#);
+    let restored = |report: Report| report.times.restored.map(|moment| moment.time.strftime("%H:%M").to_string());
+    let still = [("10:04", "10:10", failed), ("10:11", "10:20", good)];
+    for (metric, threshold) in [("critical_failed", ">= 1"), ("modules_failed_share", ">= 0.5"), ("modules_failed", ">= 1")] {
+        let report = under(metric, threshold, failed, &still);
+        assert_eq!(report.measured.duration_s, Some(660), "{metric}");
+        assert_eq!(restored(report).as_deref(), Some("10:11"), "{metric}");
+        let silent_first = [("10:04", "10:10", unsaid), ("10:11", "10:20", good)];
+        assert_eq!(restored(under(metric, threshold, failed, &silent_first)).as_deref(), Some("10:11"), "{metric}");
+    }
+    for metric in ["drops", "signal.fraud"] {
+        let report = under(metric, ">= 1", unsaid, &[("10:04", "10:20", unsaid)]);
+        assert_eq!(restored(report).as_deref(), Some("10:15"), "{metric}: the five minutes that the decision had proof of");
+        let late = [("10:04", "10:16", failed), ("10:17", "10:20", good)];
+        assert_eq!(restored(under(metric, ">= 1", unsaid, &late)).as_deref(), Some("10:17"), "{metric}");
+        assert_eq!(restored(under(metric, ">= 1", unsaid, &[])), None, "{metric}: without samples nothing is known");
+    }
+    assert_eq!(restored(under("critical_failed", ">= 1", failed, &[("10:04", "10:20", failed)])), None);
+}
+
+#[test]
+fn what_a_service_that_is_down_says_about_itself_is_not_counted() {
+    let mut lines = full_incident();
+    let at = lines.iter().position(|line| line.contains("\"up\":false")).unwrap();
+    lines[at] = lines[at].replace("false", r#"false,"response_ms":30000,"modules":{"core":"failed"}"#);
+    let report = story(&lines).report();
+    assert_eq!(report.measured.worst_response_ms, Some(600.0));
+    assert!(report.impact.worst_response.unwrap().starts_with("600 ms at "));
+    assert_eq!(report.impact.modules.as_deref(), Some("planner (failed)"));
+}
