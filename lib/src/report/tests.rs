@@ -776,3 +776,22 @@ fn what_a_service_that_is_down_says_about_itself_is_not_counted() {
     assert!(report.impact.worst_response.unwrap().starts_with("600 ms at "));
     assert_eq!(report.impact.modules.as_deref(), Some("planner (failed)"));
 }
+
+#[test]
+fn decisions_and_changes_of_another_service_stay_out_even_under_the_same_names() {
+    let mut lines = moved(10, Some("shop"));
+    let alone = story(&lines).report();
+    let other = |line: String| line.replacen('{', r#"{"ecosystem":"blog","#, 1);
+    lines.push(other(record("decision", "10:02:30", &DECIDED.replace("errors-25", "elsewhere"))));
+    lines.push(other(record("change", "09:58:30", r#""id":"c1","target":"config:blog","from":"b1","to":"b2""#)));
+    lines.push(record("change", "10:30:00", r#""id":"c1","target":"config:limits","from":"r90","to":"r91""#).replacen(
+        '{',
+        r#"{"ecosystem":"shop","#,
+        1,
+    ));
+    let story = story(&lines);
+    let report = story.report_on(story.find("shop/20260301T100000Z").unwrap());
+    assert_eq!(report.suspects, alone.suspects, "neither the other service's change nor one after the decision");
+    assert_eq!((&report.actions, &report.marks), (&alone.actions, &alone.marks));
+    assert!(!report.timeline.iter().any(|entry| entry.what.contains("elsewhere") || entry.what.contains("b2")), "{:?}", report.timeline);
+}
