@@ -424,6 +424,9 @@ pub struct Rollback {
     pub passed_over: Vec<String>,
     /// None, minimal or significant, with the window.
     pub data_loss: Option<String>,
+    /// The same in seconds, by which rollbacks are compared.
+    #[serde(skip)]
+    pub lost_s: Option<i64>,
     /// What was set aside, in words.
     pub set_aside: Option<String>,
     /// The command that brings it back.

@@ -795,3 +795,29 @@ fn decisions_and_changes_of_another_service_stay_out_even_under_the_same_names()
     assert_eq!((&report.actions, &report.marks), (&alone.actions, &alone.marks));
     assert!(!report.timeline.iter().any(|entry| entry.what.contains("elsewhere") || entry.what.contains("b2")), "{:?}", report.timeline);
 }
+
+#[test]
+fn the_card_about_data_loss_shows_the_rollback_that_cost_most() {
+    let card = |lines: &[String]| {
+        let page = story(lines).report().html(&[]);
+        let card = page.lines().find(|line| line.starts_with("<div><dt>Data loss</dt><dd><")).unwrap();
+        card.to_owned()
+    };
+    let second = |phase: &str| {
+        record(
+            "restore",
+            "10:05:00",
+            &format!(r#""id":"r-000002","phase":"{phase}","decision":"20260301T100000Z-1","scope":"config","snapshot":"p3""#),
+        )
+    };
+    let mut lines = full_incident();
+    assert!(card(&lines).contains("<b>Significant</b>"), "{}", card(&lines));
+    lines.extend([second("started"), second("completed")]);
+    assert!(card(&lines).contains("<b>Significant</b>") && !card(&lines).contains("another rollback"), "{}", card(&lines));
+    let begun = second("started").replace("\"config\"", "\"full\"");
+    lines.truncate(lines.len() - 2);
+    lines.push(begun);
+    assert!(card(&lines).contains("<b>Significant</b>") && card(&lines).contains("that of another rollback is not recorded"), "{}", card(&lines));
+    lines.retain(|line| !line.contains("\"completed\""));
+    assert!(card(&lines).contains("not recorded"), "{}", card(&lines));
+}
