@@ -821,3 +821,15 @@ fn the_card_about_data_loss_shows_the_rollback_that_cost_most() {
     lines.retain(|line| !line.contains("\"completed\""));
     assert!(card(&lines).contains("not recorded"), "{}", card(&lines));
 }
+
+#[test]
+fn a_suspect_at_any_distance_is_told() {
+    for distance in ["1e300", "-1e300"] {
+        let lines: Vec<String> =
+            full_incident().iter().map(|line| line.replace("\"before_onset_s\":120", &format!("\"before_onset_s\":{distance}"))).collect();
+        let without = lines.iter().filter(|line| !line.contains("\"change\",")).cloned().collect::<Vec<_>>();
+        for lines in [lines, without] {
+            assert!(story(&lines).report().suspects[0].ends_with(if distance.starts_with('-') { "after the onset" } else { "before the onset" }));
+        }
+    }
+}
