@@ -833,3 +833,15 @@ fn a_suspect_at_any_distance_is_told() {
         }
     }
 }
+
+#[test]
+fn a_mark_outside_of_the_window_has_an_arrow_to_its_side() {
+    let story = story(&full_incident());
+    let mut report = story.report();
+    let at = |time: &str| time.parse().unwrap();
+    report.window = Some(Window { from: at("2026-03-01T10:01:00Z"), to: at("2026-03-01T10:03:30Z") });
+    let chart = &story.charts(&report)[0].svg;
+    for name in [">\u{2039} onset +0s<", ">restored +4m \u{203a}<", ">rollback +3m<"] {
+        assert!(chart.contains(name), "{name}\n{chart}");
+    }
+}
