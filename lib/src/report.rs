@@ -131,6 +131,11 @@ impl Story {
     fn end(&self) -> Option<Timestamp> {
         self.newest.values().max().copied()
     }
+
+    /// The newest time on a record of this service.
+    fn end_of(&self, home: Option<&str>) -> Option<Timestamp> {
+        self.newest.iter().filter(|(name, _)| self.named(name.as_deref()) == home).map(|(_, time)| *time).max()
+    }
 }
 
 /// A report, or a list, as JSON that ends in a newline.

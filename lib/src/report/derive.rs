@@ -35,7 +35,7 @@ impl<'a> Case<'a> {
         let mut samples = samples(story, incident.home);
         incident.keep_near(&mut samples);
         let limits = limits(&incident);
-        let last = story.end().unwrap_or_default();
+        let last = story.end_of(incident.home).unwrap_or_default();
         let zero = incident.onset().unwrap_or(incident.first());
         let normal = normal(&samples, zero);
         let restored = restored(&incident, &samples, &limits, normal.as_ref(), last);

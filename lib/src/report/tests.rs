@@ -845,3 +845,14 @@ fn a_mark_outside_of_the_window_has_an_arrow_to_its_side() {
         assert!(chart.contains(name), "{name}\n{chart}");
     }
 }
+
+#[test]
+fn an_open_incident_lasts_up_to_the_newest_record_of_its_own_service() {
+    let mut lines = moved(10, Some("shop"));
+    lines.retain(|line| !line.contains("resolved"));
+    let alone = story(&lines).report();
+    lines.push(r#"{"type":"health","ecosystem":"blog","time":"2026-03-05T00:00:00Z","up":true}"#.to_owned());
+    let report = story(&lines).report();
+    assert_eq!((report.measured.duration_s, report.window), (alone.measured.duration_s, alone.window));
+    assert_eq!(report.duration, alone.duration);
+}

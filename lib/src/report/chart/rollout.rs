@@ -43,7 +43,7 @@ fn records<'a>(scene: &'a Scene) -> Vec<(Timestamp, &'a Rollout)> {
 /// The share of the traffic over time. None where no rollout is in the window.
 pub(super) fn exposure(scene: &Scene) -> Vec<Step> {
     let records = records(scene);
-    let end = scene.axis.inside(scene.story.end().unwrap_or(scene.window.to));
+    let end = scene.axis.inside(scene.story.end_of(scene.incident.home).unwrap_or(scene.window.to));
     let mut steps: Vec<Step> = Vec::new();
     for (at, (time, rollout)) in records.iter().enumerate() {
         let to = records.get(at + 1).map_or(end, |(next, _)| scene.axis.inside(*next));
