@@ -330,8 +330,8 @@ pub struct Measured {
     pub data_loss_s: Option<i64>,
 }
 
-/// The stretch of time that a report draws: before the onset as long as the incident took, half an hour at least, and a
-/// quarter of an hour after its end.
+/// The stretch of time that a report draws: before the onset as long as the incident took, half an hour at least and as far as samples
+/// are kept at most, and a quarter of an hour after its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Window {
     /// Its beginning.

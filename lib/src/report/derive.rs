@@ -111,6 +111,8 @@ fn window(axis: &Axis, restored: Option<Timestamp>) -> Option<Window> {
     let end = axis.end.max(restored.unwrap_or(axis.end)).max(axis.zero);
     let lead = seconds_between(axis.zero, restored.unwrap_or(end)).max(LEAD_S);
     let from = axis.zero.checked_sub(SignedDuration::from_secs(lead)).ok()?;
+    // Samples from before are not kept, and a gap that is none must not be drawn.
+    let from = from.max(axis.incident.kept_from().unwrap_or(from)).min(end);
     Some(Window { from, to: end.checked_add(SignedDuration::from_secs(TRAIL_S)).ok()? })
 }
 

@@ -856,3 +856,12 @@ fn an_open_incident_lasts_up_to_the_newest_record_of_its_own_service() {
     assert_eq!((report.measured.duration_s, report.window), (alone.measured.duration_s, alone.window));
     assert_eq!(report.duration, alone.duration);
 }
+
+#[test]
+fn the_window_of_a_long_incident_begins_where_samples_are_kept() {
+    let mut lines = full_incident();
+    lines.retain(|line| !line.contains("resolved"));
+    lines.push(r#"{"type":"health","time":"2026-03-05T00:00:00Z","up":true}"#.to_owned());
+    let window = story(&lines).report().window.unwrap();
+    assert_eq!(window.from.to_string(), "2026-02-28T08:02:00Z", "26 hours before the first decision");
+}
