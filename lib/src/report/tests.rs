@@ -865,3 +865,24 @@ fn the_window_of_a_long_incident_begins_where_samples_are_kept() {
     let window = story(&lines).report().window.unwrap();
     assert_eq!(window.from.to_string(), "2026-02-28T08:02:00Z", "26 hours before the first decision");
 }
+
+#[test]
+fn a_rollout_that_ended_before_the_window_has_no_chart() {
+    let rollout = |time: &str, state: &str, exposure: &str| {
+        record("rollout", time, &format!(r#""id":"r8","version":"v2","target":"config:limits","state":"{state}","exposure":{exposure}"#))
+    };
+    let drawn = |more: &[String]| {
+        let mut lines = full_incident();
+        lines.extend_from_slice(more);
+        let story = story(&lines);
+        story.charts(&story.report()).into_iter().find(|chart| chart.name == "rollout").map(|chart| chart.description)
+    };
+    let begun = rollout("08:00:00", "canary", "10");
+    for (state, exposure) in [("done", "100"), ("rolled_back", "0"), ("refused", "0"), ("idle", "0")] {
+        assert_eq!(drawn(&[begun.clone(), rollout("08:30:00", state, exposure)]), None, "{state}");
+    }
+    let running = drawn(&[begun.clone()]).unwrap();
+    assert!(running.contains("10 % canary"), "{running}");
+    let again = drawn(&[begun, rollout("08:30:00", "done", "100"), rollout("09:50:00", "canary", "5")]).unwrap();
+    assert!(again.contains("5 % canary") && !again.contains("done"), "{again}");
+}
