@@ -131,6 +131,11 @@ impl Story {
     fn end(&self) -> Option<Timestamp> {
         self.newest.values().max().copied()
     }
+
+    /// The newest time on a record of this service.
+    fn end_of(&self, home: Option<&str>) -> Option<Timestamp> {
+        self.newest.iter().filter(|(name, _)| self.named(name.as_deref()) == home).map(|(_, time)| *time).max()
+    }
 }
 
 /// A report, or a list, as JSON that ends in a newline.
@@ -325,8 +330,8 @@ pub struct Measured {
     pub data_loss_s: Option<i64>,
 }
 
-/// The stretch of time that a report draws: before the onset as long as the incident took, half an hour at least, and a
-/// quarter of an hour after its end.
+/// The stretch of time that a report draws: before the onset as long as the incident took, half an hour at least and as far as samples
+/// are kept at most, and a quarter of an hour after its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Window {
     /// Its beginning.
@@ -424,6 +429,9 @@ pub struct Rollback {
     pub passed_over: Vec<String>,
     /// None, minimal or significant, with the window.
     pub data_loss: Option<String>,
+    /// The same in seconds, by which rollbacks are compared.
+    #[serde(skip)]
+    pub lost_s: Option<i64>,
     /// What was set aside, in words.
     pub set_aside: Option<String>,
     /// The command that brings it back.

@@ -174,5 +174,5 @@ fn rollout(body: &Rollout) -> String {
 
 /// `2 min before the onset`, or after it.
 pub(super) fn before(seconds: i64, what: &str) -> String {
-    if seconds < 0 { format!("{} after {what}", span(-seconds)) } else { format!("{} before {what}", span(seconds)) }
+    if seconds < 0 { format!("{} after {what}", span(seconds.saturating_neg())) } else { format!("{} before {what}", span(seconds)) }
 }

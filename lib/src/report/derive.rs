@@ -35,7 +35,7 @@ impl<'a> Case<'a> {
         let mut samples = samples(story, incident.home);
         incident.keep_near(&mut samples);
         let limits = limits(&incident);
-        let last = story.end().unwrap_or_default();
+        let last = story.end_of(incident.home).unwrap_or_default();
         let zero = incident.onset().unwrap_or(incident.first());
         let normal = normal(&samples, zero);
         let restored = restored(&incident, &samples, &limits, normal.as_ref(), last);
@@ -111,6 +111,8 @@ fn window(axis: &Axis, restored: Option<Timestamp>) -> Option<Window> {
     let end = axis.end.max(restored.unwrap_or(axis.end)).max(axis.zero);
     let lead = seconds_between(axis.zero, restored.unwrap_or(end)).max(LEAD_S);
     let from = axis.zero.checked_sub(SignedDuration::from_secs(lead)).ok()?;
+    // Samples from before are not kept, and a gap that is none must not be drawn.
+    let from = from.max(axis.incident.kept_from().unwrap_or(from)).min(end);
     Some(Window { from, to: end.checked_add(SignedDuration::from_secs(TRAIL_S)).ok()? })
 }
 
@@ -118,9 +120,9 @@ fn window(axis: &Axis, restored: Option<Timestamp>) -> Option<Window> {
 fn marks(report: &Report, axis: &Axis, story: &Story) -> Vec<Mark> {
     let times = &report.times;
     let at = |moment: &Option<Moment>| moment.as_ref().map(|moment| moment.time);
-    let suspect = blamed(axis.incident).and_then(|suspect| {
+    let suspect = blamed(axis.incident).and_then(|(decided, suspect)| {
         let before = SignedDuration::from_secs(suspect.before_onset_s as i64);
-        let time = match changed(suspect, story) {
+        let time = match changed(suspect, story, axis.incident.home, decided) {
             Some((time, _)) => time,
             None => axis.incident.onset()?.checked_sub(before).ok()?,
         };
@@ -139,8 +141,8 @@ fn marks(report: &Report, axis: &Axis, story: &Story) -> Vec<Mark> {
 }
 
 /// The change that the newest decision with a suspect blames first.
-fn blamed<'a>(incident: &Incident<'a>) -> Option<&'a Suspect> {
-    incident.decisions.iter().rev().find_map(|(_, decision)| decision.suspects.first())
+fn blamed<'a>(incident: &Incident<'a>) -> Option<(Timestamp, &'a Suspect)> {
+    incident.decisions.iter().rev().find_map(|(time, decision)| Some((*time, decision.suspects.first()?)))
 }
 
 /// The ecosystem's name where the stream is about one only.
@@ -184,9 +186,17 @@ fn restored(incident: &Incident, samples: &[Sample], limits: &[Limit], normal: O
         Some(resolved) => {
             // Before the rollback nothing proves that it helped; after an incident without one, look back to its start.
             let from = completed.filter(|time| *time <= resolved).or(incident.detected()).unwrap_or(resolved);
-            health::recovered(samples, from, resolved, limits, normal)
+            let unseen = health::unseen(samples, from, resolved, limits, normal);
+            let seen: Vec<&Limit> = limits.iter().filter(|limit| !unseen.contains(limit)).collect();
+            // Of what samples cannot say, the decision is the only proof, and it vouches for no more than its clear time.
+            let reopened = incident.decisions.iter().filter_map(|(_, decision)| decision.reopened).max().unwrap_or(0);
+            let proven = if unseen.is_empty() { from } else { health::cleared_from(resolved, reopened) };
+            let healthy = health::recovered(samples, from, resolved, &seen, normal)?;
+            Some(healthy.max(proven))
         }
-        None if incident.decisions.is_empty() => completed.and_then(|from| health::recovered(samples, from, last, limits, normal)),
+        None if incident.decisions.is_empty() => {
+            completed.and_then(|from| health::recovered(samples, from, last, &limits.iter().collect::<Vec<_>>(), normal))
+        }
         None => None,
     }
 }
@@ -255,13 +265,14 @@ fn why(report: &mut Report, axis: &Axis, story: &Story) {
         let who = if incident.runs.iter().any(|run| run.by_operator()) { "An operator asked for the rollback" } else { "A rollback was run" };
         report.detection.push(format!("{who}; how the trouble was noticed is not in the stream"));
     }
-    let mut named: Vec<&Suspect> = Vec::new();
-    for suspect in incident.decisions.iter().rev().flat_map(|(_, decision)| &decision.suspects) {
-        if !named.iter().any(|known| known.change == suspect.change && known.target == suspect.target) {
-            named.push(suspect);
+    let mut named: Vec<(Timestamp, &Suspect)> = Vec::new();
+    for (time, suspect) in incident.decisions.iter().rev().flat_map(|(time, decision)| decision.suspects.iter().map(|suspect| (*time, suspect))) {
+        if !named.iter().any(|(_, known)| known.change == suspect.change && known.target == suspect.target) {
+            named.push((time, suspect));
         }
     }
-    report.suspects = named.iter().map(|suspect| suspected(suspect, story)).collect();
+    let record = |time: Timestamp, suspect: &Suspect| changed(suspect, story, incident.home, time).map(|(_, change)| change);
+    report.suspects = named.iter().map(|(time, suspect)| suspected(suspect, record(*time, suspect))).collect();
     report.confirmed = confirmed(incident);
 }
 
@@ -295,17 +306,18 @@ fn detected(axis: &Axis) -> Vec<String> {
     lines
 }
 
-/// The record of a suspect, and when it was.
-fn changed<'a>(suspect: &Suspect, story: &'a Story) -> Option<(Timestamp, &'a Change)> {
-    story.events.iter().rev().find_map(|event| match &event.record {
+/// The record of a suspect, and when it was: the newest of this service that a decision of that time can have meant.
+fn changed<'a>(suspect: &Suspect, story: &'a Story, home: Option<&str>, decided: Timestamp) -> Option<(Timestamp, &'a Change)> {
+    let could_be = |event: &&super::Event| event.stamp.time <= decided && story.home(&event.stamp) == home;
+    let found = story.events.iter().filter(could_be).filter_map(|event| match &event.record {
         Record::Change(change) if change.id.is_some() && change.id == suspect.change => Some((event.stamp.time, change)),
         _ => None,
-    })
+    });
+    found.max_by_key(|(time, _)| *time)
 }
 
 /// A suspect, with what its change record says.
-fn suspected(suspect: &Suspect, story: &Story) -> String {
-    let change = changed(suspect, story).map(|(_, change)| change);
+fn suspected(suspect: &Suspect, change: Option<&Change>) -> String {
     let id = suspect.change.as_deref().map_or_else(String::new, |id| format!(" (change {id})"));
     let from_to = change.and_then(|change| Some(format!(", from {} to {}", change.from.as_deref()?, change.to.as_deref()?))).unwrap_or_default();
     free(&format!("{}{id}{from_to}, {}", suspect.target, before(suspect.before_onset_s as i64, "the onset")))

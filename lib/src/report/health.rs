@@ -4,6 +4,7 @@ use super::words::{clock, list, percent, span};
 use super::{Impact, Measured, incident::Incident};
 use crate::record::{Health, Reading, Reason};
 use crate::time::{Timestamp, seconds_between};
+use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -12,6 +13,11 @@ pub(super) const STALE_S: i64 = 180;
 
 /// Healthy again means this far inside the limit, as in the policy's default.
 const MARGIN: f64 = 0.10;
+
+/// For how long the limits of an incident must be kept before a decision closes it, as in the policy's default: every reopening doubles
+/// it, and not beyond an hour.
+const CLEAR_S: i64 = 300;
+const LONGEST_CLEAR_S: i64 = 3600;
 
 /// How many samples a learned normal response time needs, and how far back they may lie.
 const NORMAL_SAMPLES: usize = 30;
@@ -54,9 +60,15 @@ fn errors(health: &Health) -> Option<f64> {
     if health.error_rate.is_absent() { share(&health.success_rate).map(|success| 1.0 - success) } else { share(&health.error_rate) }
 }
 
-fn modules(health: &Health, state: &str) -> Option<f64> {
-    let known: Vec<&String> = health.modules.values().filter_map(Reading::known).collect();
-    (!known.is_empty()).then(|| known.iter().filter(|word| word.as_str() == state).count() as f64)
+/// How many modules are in this state, of how many whose state is known.
+fn modules(health: &Health, state: &str) -> Option<(f64, f64)> {
+    let known = || health.modules.values().filter_map(Reading::known).filter(|word| matches!(word.as_str(), "ok" | "degraded" | "failed"));
+    let count = known().filter(|word| *word == state).count();
+    (known().next().is_some()).then(|| (count as f64, known().count() as f64))
+}
+
+fn has_failed_module(health: &Health) -> bool {
+    health.modules.values().any(|state| state.known().is_some_and(|state| state == "failed"))
 }
 
 /// The value of a metric as the policy means it; truth is 1. While the service is down nothing else is known.
@@ -78,8 +90,11 @@ pub(super) fn metric(health: &Health, name: &str, normal: Option<&Normal>) -> Op
         "memory_usage" => share(&health.memory_usage),
         "integrity" => truth(&health.integrity),
         "integration" => truth(&health.integration),
-        "modules_failed" => modules(health, "failed"),
-        "modules_degraded" => modules(health, "degraded"),
+        "modules_failed" => modules(health, "failed").map(|(count, _)| count),
+        "modules_degraded" => modules(health, "degraded").map(|(count, _)| count),
+        "modules_failed_share" => modules(health, "failed").map(|(count, known)| count / known),
+        // Which modules are critical is in the policy and not in the stream: certain is only that none failed where none did.
+        "critical_failed" => modules(health, "failed").map(|(count, _)| count).filter(|count| *count == 0.0),
         _ => None,
     }
 }
@@ -160,7 +175,7 @@ pub(super) fn measured(samples: &[Sample], from: Timestamp, to: Timestamp) -> Me
     Measured {
         failed_requests: (!failed.is_empty()).then(|| failed.iter().sum::<f64>().round()),
         peak_error_rate: answering().filter_map(errors).reduce(f64::max),
-        worst_response_ms: inside().filter_map(|health| usable(&health.response_ms)).reduce(f64::max),
+        worst_response_ms: answering().filter_map(|health| usable(&health.response_ms)).reduce(f64::max),
         down_s: down_seconds(samples, from, to).and_then(|(seen, seconds)| (seen == 0 || seconds > 0).then_some(seconds)),
         ..Measured::default()
     }
@@ -169,11 +184,10 @@ pub(super) fn measured(samples: &[Sample], from: Timestamp, to: Timestamp) -> Me
 /// How bad it was between `from` and `to`.
 pub(super) fn impact(samples: &[Sample], from: Timestamp, to: Timestamp, normal: Option<&Normal>) -> Impact {
     let inside: Vec<&Sample> = samples.iter().filter(|sample| sample.time >= from && sample.time < to).collect();
-    let rated: Vec<(Timestamp, f64, Option<f64>)> = inside
-        .iter()
-        .filter(|sample| sample.health.up.known() != Some(&false))
-        .filter_map(|sample| errors(sample.health).map(|rate| (sample.time, rate, usable(&sample.health.requests))))
-        .collect();
+    // What a service that is down says about itself means nothing.
+    let answering: Vec<&Sample> = inside.iter().filter(|sample| sample.health.up.known() != Some(&false)).copied().collect();
+    let rated: Vec<(Timestamp, f64, Option<f64>)> =
+        answering.iter().filter_map(|sample| errors(sample.health).map(|rate| (sample.time, rate, usable(&sample.health.requests)))).collect();
     let counted: Vec<f64> = rated.iter().filter_map(|(_, rate, requests)| requests.map(|requests| requests * rate)).collect();
     let failed_requests = (!counted.is_empty()).then(|| {
         let partly =
@@ -186,10 +200,10 @@ pub(super) fn impact(samples: &[Sample], from: Timestamp, to: Timestamp, normal:
         _ => Some(next),
     };
     let peak = rated.iter().map(|(time, rate, _)| (*time, *rate)).fold(None, first_max);
-    let slow = inside.iter().filter_map(|sample| usable(&sample.health.response_ms).map(|ms| (sample.time, ms))).fold(None, first_max);
+    let slow = answering.iter().filter_map(|sample| usable(&sample.health.response_ms).map(|ms| (sample.time, ms))).fold(None, first_max);
     let mut worst: BTreeMap<&str, &str> = BTreeMap::new();
     let mut listed = false;
-    for sample in &inside {
+    for sample in &answering {
         for (name, state) in &sample.health.modules {
             listed = true;
             match (state.known().map(String::as_str), worst.get(name.as_str())) {
@@ -234,17 +248,33 @@ fn down_seconds(samples: &[Sample], from: Timestamp, to: Timestamp) -> Option<(u
     Some((seen, seconds))
 }
 
-/// The first sample of the unbroken healthy period that ends at `to`: after `from`, up, and inside every limit. A sample that
-/// does not know a value neither begins nor breaks it.
-pub(super) fn recovered(samples: &[Sample], from: Timestamp, to: Timestamp, limits: &[Limit], normal: Option<&Normal>) -> Option<Timestamp> {
+/// The limits that no sample after `from` up to `to` says anything about: those over events, and those whose metric is not there.
+pub(super) fn unseen<'a>(samples: &[Sample], from: Timestamp, to: Timestamp, limits: &'a [Limit], normal: Option<&Normal>) -> Vec<&'a Limit> {
+    let between = || samples.iter().filter(|sample| sample.time > from && sample.time <= to);
+    // A failed module leaves it open whether a critical one failed, which is something to go by.
+    let speaks = |limit: &Limit, health: &Health| {
+        limit.inside(health, normal).is_some() || (limit.metric == "critical_failed" && modules(health, "failed").is_some())
+    };
+    limits.iter().filter(|limit| !between().any(|sample| speaks(limit, sample.health))).collect()
+}
+
+/// The latest beginning of the healthy period that a decision had proof of when it closed an incident that was reopened so often.
+pub(super) fn cleared_from(resolved: Timestamp, reopened: u64) -> Timestamp {
+    let doubled = CLEAR_S.saturating_mul(1_i64 << reopened.min(30));
+    resolved.checked_sub(SignedDuration::from_secs(doubled.min(LONGEST_CLEAR_S))).unwrap_or(resolved)
+}
+
+/// The first sample of the unbroken healthy period that ends at `to`: after `from`, up, no module failed, and inside every one of the
+/// limits. A sample that does not know a value neither begins nor breaks it.
+pub(super) fn recovered(samples: &[Sample], from: Timestamp, to: Timestamp, limits: &[&Limit], normal: Option<&Normal>) -> Option<Timestamp> {
     let mut since = None;
     for sample in samples.iter().filter(|sample| sample.time > from && sample.time <= to) {
         let health = sample.health;
-        let outside = limits.iter().any(|limit| limit.inside(health, normal) == Some(false));
+        let kept: Vec<Option<bool>> = limits.iter().map(|limit| limit.inside(health, normal)).collect();
         let unsound = [&health.up, &health.integrity, &health.integration].iter().any(|reading| reading.known() == Some(&false));
-        if outside || unsound {
+        if unsound || has_failed_module(health) || kept.contains(&Some(false)) {
             since = None;
-        } else if health.up.known() == Some(&true) {
+        } else if health.up.known() == Some(&true) && kept.iter().all(|kept| *kept == Some(true)) {
             since = since.or(Some(sample.time));
         }
     }

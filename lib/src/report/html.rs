@@ -27,6 +27,8 @@ struct Page<'a> {
     style: String,
     story: Option<Figure<'a>>,
     charts: Vec<Figure<'a>>,
+    /// What the rollback that cost most cost.
+    data_loss: Option<String>,
     /// Whether a person keeps the follow-ups.
     has_own_list: bool,
     /// Charts that there is no data for, in a sentence.
@@ -59,11 +61,25 @@ impl Report {
             style: [palette::COLOURS, palette::CHARTS, include_str!("incident.css")].concat(),
             story: charts.iter().find(|chart| chart.name == "story").map(Figure::new),
             charts: charts.iter().filter(|chart| chart.name != "story").map(Figure::new).collect(),
+            data_loss: self.worst_loss(),
             has_own_list: self.kept("follow-ups").is_some(),
             left_out: list(&missing.map(|(_, title)| title.to_lowercase()).collect::<Vec<_>>()).replace("cpu", "CPU"),
         };
         // As for Markdown: the template ships with the program, and every test that prints a report proves it.
         render(&page).expect("the built-in template prints every report")
+    }
+}
+
+impl Report {
+    /// What the rollback that cost most cost. One of which it is not known hides no known loss, and is no "none".
+    fn worst_loss(&self) -> Option<String> {
+        let worst = self.rollbacks.iter().filter(|rollback| rollback.lost_s.is_some()).max_by_key(|rollback| rollback.lost_s)?;
+        let text = worst.data_loss.clone()?;
+        match self.rollbacks.iter().any(|rollback| rollback.lost_s.is_none()) {
+            false => Some(text),
+            true if worst.lost_s > Some(0) => Some(format!("{text}; that of another rollback is not recorded")),
+            true => None,
+        }
     }
 }
 

@@ -112,9 +112,14 @@ impl<'a> Incident<'a> {
 impl Story {
     /// The service that a record is about. In a stream of one named service, records without a name are about it.
     pub(super) fn home<'a>(&'a self, stamp: &'a Stamp) -> Option<&'a str> {
+        self.named(stamp.ecosystem.as_deref())
+    }
+
+    /// The same by the name that a record carries.
+    pub(super) fn named<'a>(&'a self, name: Option<&'a str>) -> Option<&'a str> {
         let mut names = self.newest.keys().flatten();
         let only = names.next().filter(|_| names.next().is_none());
-        stamp.ecosystem.as_deref().or(only.map(String::as_str))
+        name.or(only.map(String::as_str))
     }
 
     /// All incidents, the last one last.

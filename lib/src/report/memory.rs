@@ -27,6 +27,12 @@ impl Incident<'_> {
         samples.retain(|sample| reach.iter().any(|(from, to)| (*from..=*to).contains(&sample.time.as_second())));
     }
 
+    /// From when on samples are there for its report.
+    pub(super) fn kept_from(&self) -> Option<Timestamp> {
+        let from = self.reach().into_iter().map(|(from, _)| from).min()?;
+        Timestamp::from_second(from).ok()
+    }
+
     fn reach(&self) -> Vec<(i64, i64)> {
         let runs = self.runs.iter().flat_map(|run| run.started.into_iter().chain(run.ended.map(|(time, _)| time)));
         let mut spans: Vec<(i64, i64)> = runs.map(|time| reach(time, time)).collect();

@@ -42,6 +42,7 @@ pub(super) fn rollback(story: &Story, incident: &Incident, run: &Run) -> Rollbac
         about_snapshot: used.map(|used| about(used, incident, run)),
         passed_over: used.map(|used| passed_over(story, &taken, used, incident, run)).unwrap_or_default(),
         data_loss: data_loss(incident, run, used, undone),
+        lost_s: lost_by(incident, run, &taken),
         set_aside: safety.filter(|_| undone.is_none()).map(|safety| {
             let what = if run.said.undoes.is_some() { "The rolled-back state" } else { "The state from before the rollback" };
             format!("{what} was set aside, not deleted, as {safety}")
@@ -163,20 +164,21 @@ pub(super) fn window(incident: &Incident, run: &Run, used: Option<Taken>) -> Opt
 
 /// How many seconds of data are not in the tree any more, as far as the stream says; 0 where nothing was rolled back.
 pub(super) fn lost(incident: &Incident, taken: &BTreeMap<&str, Taken>) -> Option<i64> {
-    let mut most = 0;
-    for run in &incident.runs {
-        let phase = run.ended.map(|(_, end)| end.phase.as_str());
-        let nothing_changed = phase == Some("reverted") || (phase == Some("failed") && matches!(run.said.exit, Some(2 | 4 | 6 | 7)));
-        if nothing_changed || undone(incident, run).is_some() || !touches_data(run) {
-            continue;
-        }
-        // How it ended is what one would have to know.
-        run.completed()?;
-        let used = run.said.snapshot.as_deref().and_then(|id| taken.get(id).copied());
-        let (from, to) = window(incident, run, used)?;
-        most = most.max(seconds_between(from, to));
+    incident.runs.iter().try_fold(0, |most: i64, run| Some(most.max(lost_by(incident, run, taken)?)))
+}
+
+/// The same for one rollback.
+fn lost_by(incident: &Incident, run: &Run, taken: &BTreeMap<&str, Taken>) -> Option<i64> {
+    let phase = run.ended.map(|(_, end)| end.phase.as_str());
+    let nothing_changed = phase == Some("reverted") || (phase == Some("failed") && matches!(run.said.exit, Some(2 | 4 | 6 | 7)));
+    if nothing_changed || undone(incident, run).is_some() || !touches_data(run) {
+        return Some(0);
     }
-    Some(most)
+    // How it ended is what one would have to know.
+    run.completed()?;
+    let used = run.said.snapshot.as_deref().and_then(|id| taken.get(id).copied());
+    let (from, to) = window(incident, run, used)?;
+    Some(seconds_between(from, to))
 }
 
 fn data_loss(incident: &Incident, run: &Run, used: Option<Taken>, undone: Option<Timestamp>) -> Option<String> {

@@ -729,3 +729,160 @@ fn samples_far_from_every_incident_are_let_go_and_the_report_is_the_same() {
         assert_eq!(story.report_on(story.find(name).unwrap()), all.report_on(all.find(name).unwrap()));
     }
 }
+
+/// The incident of the examples under another rule, with these fields in the samples of trouble and after the rollback.
+fn under(metric: &str, threshold: &str, bad: &str, after: &[(&str, &str, &str)]) -> Report {
+    let mut lines = full_incident();
+    lines.retain(|line| !line.contains("\"health\",\"time") && !line.contains("resolved"));
+    lines.extend(samples("10:00", "10:02", bad));
+    for (from, to, fields) in after {
+        lines.extend(samples(from, to, fields));
+    }
+    lines.push(record("decision", "10:20:00", RESOLVED));
+    let rule = format!(r#""rule":"other","metric":"{metric}","observed":1,"threshold":"{threshold}""#);
+    let old = r#""rule":"errors-25","metric":"error_rate","observed":0.31,"threshold":"> 0.25""#;
+    story(&lines.iter().map(|line| line.replace(old, &rule)).collect::<Vec<_>>()).report()
+}
+
+#[test]
+fn a_service_is_not_restored_while_a_module_has_failed_or_the_limit_is_not_known() {
+    let (failed, good, unsaid) = (r#""up":true,"modules":{"core":"failed","ui":"ok"}"#, r#""up":true,"modules":{"core":"ok"}"#, r#""up":true"#);
+    let restored = |report: Report| report.times.restored.map(|moment| moment.time.strftime("%H:%M").to_string());
+    let still = [("10:04", "10:10", failed), ("10:11", "10:20", good)];
+    for (metric, threshold) in [("critical_failed", ">= 1"), ("modules_failed_share", ">= 0.5"), ("modules_failed", ">= 1")] {
+        let report = under(metric, threshold, failed, &still);
+        assert_eq!(report.measured.duration_s, Some(660), "{metric}");
+        assert_eq!(restored(report).as_deref(), Some("10:11"), "{metric}");
+        let silent_first = [("10:04", "10:10", unsaid), ("10:11", "10:20", good)];
+        assert_eq!(restored(under(metric, threshold, failed, &silent_first)).as_deref(), Some("10:11"), "{metric}");
+    }
+    for metric in ["drops", "signal.fraud"] {
+        let report = under(metric, ">= 1", unsaid, &[("10:04", "10:20", unsaid)]);
+        assert_eq!(restored(report).as_deref(), Some("10:15"), "{metric}: the five minutes that the decision had proof of");
+        let late = [("10:04", "10:16", failed), ("10:17", "10:20", good)];
+        assert_eq!(restored(under(metric, ">= 1", unsaid, &late)).as_deref(), Some("10:17"), "{metric}");
+        assert_eq!(restored(under(metric, ">= 1", unsaid, &[])), None, "{metric}: without samples nothing is known");
+    }
+    assert_eq!(restored(under("critical_failed", ">= 1", failed, &[("10:04", "10:20", failed)])), None);
+}
+
+#[test]
+fn what_a_service_that_is_down_says_about_itself_is_not_counted() {
+    let mut lines = full_incident();
+    let at = lines.iter().position(|line| line.contains("\"up\":false")).unwrap();
+    lines[at] = lines[at].replace("false", r#"false,"response_ms":30000,"modules":{"core":"failed"}"#);
+    let report = story(&lines).report();
+    assert_eq!(report.measured.worst_response_ms, Some(600.0));
+    assert!(report.impact.worst_response.unwrap().starts_with("600 ms at "));
+    assert_eq!(report.impact.modules.as_deref(), Some("planner (failed)"));
+}
+
+#[test]
+fn decisions_and_changes_of_another_service_stay_out_even_under_the_same_names() {
+    let mut lines = moved(10, Some("shop"));
+    let alone = story(&lines).report();
+    let other = |line: String| line.replacen('{', r#"{"ecosystem":"blog","#, 1);
+    lines.push(other(record("decision", "10:02:30", &DECIDED.replace("errors-25", "elsewhere"))));
+    lines.push(other(record("change", "09:58:30", r#""id":"c1","target":"config:blog","from":"b1","to":"b2""#)));
+    lines.push(record("change", "10:30:00", r#""id":"c1","target":"config:limits","from":"r90","to":"r91""#).replacen(
+        '{',
+        r#"{"ecosystem":"shop","#,
+        1,
+    ));
+    let story = story(&lines);
+    let report = story.report_on(story.find("shop/20260301T100000Z").unwrap());
+    assert_eq!(report.suspects, alone.suspects, "neither the other service's change nor one after the decision");
+    assert_eq!((&report.actions, &report.marks), (&alone.actions, &alone.marks));
+    assert!(!report.timeline.iter().any(|entry| entry.what.contains("elsewhere") || entry.what.contains("b2")), "{:?}", report.timeline);
+}
+
+#[test]
+fn the_card_about_data_loss_shows_the_rollback_that_cost_most() {
+    let card = |lines: &[String]| {
+        let page = story(lines).report().html(&[]);
+        let card = page.lines().find(|line| line.starts_with("<div><dt>Data loss</dt><dd><")).unwrap();
+        card.to_owned()
+    };
+    let second = |phase: &str| {
+        record(
+            "restore",
+            "10:05:00",
+            &format!(r#""id":"r-000002","phase":"{phase}","decision":"20260301T100000Z-1","scope":"config","snapshot":"p3""#),
+        )
+    };
+    let mut lines = full_incident();
+    assert!(card(&lines).contains("<b>Significant</b>"), "{}", card(&lines));
+    lines.extend([second("started"), second("completed")]);
+    assert!(card(&lines).contains("<b>Significant</b>") && !card(&lines).contains("another rollback"), "{}", card(&lines));
+    let begun = second("started").replace("\"config\"", "\"full\"");
+    lines.truncate(lines.len() - 2);
+    lines.push(begun);
+    assert!(card(&lines).contains("<b>Significant</b>") && card(&lines).contains("that of another rollback is not recorded"), "{}", card(&lines));
+    lines.retain(|line| !line.contains("\"completed\""));
+    assert!(card(&lines).contains("not recorded"), "{}", card(&lines));
+}
+
+#[test]
+fn a_suspect_at_any_distance_is_told() {
+    for distance in ["1e300", "-1e300"] {
+        let lines: Vec<String> =
+            full_incident().iter().map(|line| line.replace("\"before_onset_s\":120", &format!("\"before_onset_s\":{distance}"))).collect();
+        let without = lines.iter().filter(|line| !line.contains("\"change\",")).cloned().collect::<Vec<_>>();
+        for lines in [lines, without] {
+            assert!(story(&lines).report().suspects[0].ends_with(if distance.starts_with('-') { "after the onset" } else { "before the onset" }));
+        }
+    }
+}
+
+#[test]
+fn a_mark_outside_of_the_window_has_an_arrow_to_its_side() {
+    let story = story(&full_incident());
+    let mut report = story.report();
+    let at = |time: &str| time.parse().unwrap();
+    report.window = Some(Window { from: at("2026-03-01T10:01:00Z"), to: at("2026-03-01T10:03:30Z") });
+    let chart = &story.charts(&report)[0].svg;
+    for name in [">\u{2039} onset +0s<", ">restored +4m \u{203a}<", ">rollback +3m<"] {
+        assert!(chart.contains(name), "{name}\n{chart}");
+    }
+}
+
+#[test]
+fn an_open_incident_lasts_up_to_the_newest_record_of_its_own_service() {
+    let mut lines = moved(10, Some("shop"));
+    lines.retain(|line| !line.contains("resolved"));
+    let alone = story(&lines).report();
+    lines.push(r#"{"type":"health","ecosystem":"blog","time":"2026-03-05T00:00:00Z","up":true}"#.to_owned());
+    let report = story(&lines).report();
+    assert_eq!((report.measured.duration_s, report.window), (alone.measured.duration_s, alone.window));
+    assert_eq!(report.duration, alone.duration);
+}
+
+#[test]
+fn the_window_of_a_long_incident_begins_where_samples_are_kept() {
+    let mut lines = full_incident();
+    lines.retain(|line| !line.contains("resolved"));
+    lines.push(r#"{"type":"health","time":"2026-03-05T00:00:00Z","up":true}"#.to_owned());
+    let window = story(&lines).report().window.unwrap();
+    assert_eq!(window.from.to_string(), "2026-02-28T08:02:00Z", "26 hours before the first decision");
+}
+
+#[test]
+fn a_rollout_that_ended_before_the_window_has_no_chart() {
+    let rollout = |time: &str, state: &str, exposure: &str| {
+        record("rollout", time, &format!(r#""id":"r8","version":"v2","target":"config:limits","state":"{state}","exposure":{exposure}"#))
+    };
+    let drawn = |more: &[String]| {
+        let mut lines = full_incident();
+        lines.extend_from_slice(more);
+        let story = story(&lines);
+        story.charts(&story.report()).into_iter().find(|chart| chart.name == "rollout").map(|chart| chart.description)
+    };
+    let begun = rollout("08:00:00", "canary", "10");
+    for (state, exposure) in [("done", "100"), ("rolled_back", "0"), ("refused", "0"), ("idle", "0")] {
+        assert_eq!(drawn(&[begun.clone(), rollout("08:30:00", state, exposure)]), None, "{state}");
+    }
+    let running = drawn(&[begun.clone()]).unwrap();
+    assert!(running.contains("10 % canary"), "{running}");
+    let again = drawn(&[begun, rollout("08:30:00", "done", "100"), rollout("09:50:00", "canary", "5")]).unwrap();
+    assert!(again.contains("5 % canary") && !again.contains("done"), "{again}");
+}

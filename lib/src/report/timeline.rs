@@ -3,7 +3,7 @@
 use super::action::sentence;
 use super::health::{self, Limit, Normal, Sample};
 use super::incident::Incident;
-use super::{Entry, Moment, Story};
+use super::{Entry, Event, Moment, Story};
 use crate::record::{Record, Restore};
 use crate::time::{Timestamp, seconds_between};
 use std::collections::BTreeSet;
@@ -39,17 +39,20 @@ impl Axis<'_> {
     }
 }
 
-/// Whether a record is about this incident's rollbacks or decisions, whenever it came.
-fn linked(axis: &Axis, record: &Record) -> bool {
+/// Whether a record is about this incident's rollbacks or decisions, whenever it came. Services name their incidents, changes and
+/// snapshots by themselves, so that the same name may be there twice.
+fn linked(axis: &Axis, story: &Story, Event { stamp, record }: &Event) -> bool {
+    let at_home = || story.home(stamp) == axis.incident.home;
     let run = |id: &str| !id.is_empty() && axis.incident.runs.iter().any(|run| run.id == id);
     match record {
-        Record::Decision(decision) => axis.incident.name() == Some(decision.incident.as_str()),
+        Record::Decision(decision) => axis.incident.name() == Some(decision.incident.as_str()) && at_home(),
         Record::Plan(plan) => run(&plan.restore),
         Record::Step(step) => run(&step.restore),
         Record::Restore(Restore { id, .. }) => run(id),
-        Record::Snapshot(snapshot) => axis.incident.runs.iter().any(|run| run.said.snapshot.as_deref() == Some(snapshot.id.as_str())),
+        Record::Snapshot(snapshot) => at_home() && axis.incident.runs.iter().any(|run| run.said.snapshot.as_deref() == Some(snapshot.id.as_str())),
         Record::Change(change) => {
             change.id.is_some()
+                && at_home()
                 && axis.incident.decisions.iter().flat_map(|(_, decision)| &decision.suspects).any(|suspect| suspect.change == change.id)
         }
         _ => false,
@@ -64,14 +67,14 @@ pub(super) fn timeline(story: &Story, axis: &Axis) -> Vec<Entry> {
     for event in story.events.iter().rev() {
         let (time, record) = (event.stamp.time, &event.record);
         let here = story.home(&event.stamp) == axis.incident.home && axis.window().contains(&time.as_second());
-        if !(here || linked(axis, record)) {
+        if !(here || linked(axis, story, event)) {
             continue;
         }
         match record {
             Record::Control(control) if control.verb == "status" => continue,
             Record::Snapshot(snapshot) if !snapshots.insert(&snapshot.id) => continue,
             // Another incident has a report of its own.
-            Record::Decision(decision) if decision.severity != crate::record::Severity::Unknown && !linked(axis, record) => continue,
+            Record::Decision(decision) if decision.severity != crate::record::Severity::Unknown && !linked(axis, story, event) => continue,
             _ => {}
         }
         lines.extend(sentence(record).map(|what| (time, what)));
@@ -91,8 +94,8 @@ pub(super) fn actions(story: &Story, axis: &Axis) -> Vec<Entry> {
         let (time, record) = (event.stamp.time, &event.record);
         let here = story.home(&event.stamp) == axis.incident.home && (from..=axis.end.as_second() + AFTER_S).contains(&time.as_second());
         let deed = match record {
-            Record::Decision(decision) => linked(axis, record) && !decision.reminder,
-            Record::Plan(_) | Record::Step(_) | Record::Restore(_) => linked(axis, record) || (here && matches!(record, Record::Restore(_))),
+            Record::Decision(decision) => linked(axis, story, event) && !decision.reminder,
+            Record::Plan(_) | Record::Step(_) | Record::Restore(_) => linked(axis, story, event) || (here && matches!(record, Record::Restore(_))),
             Record::Operator(_) => here,
             Record::Control(control) => here && control.verb != "status",
             Record::Rollout(_) | Record::Gate(_) => here,

@@ -226,8 +226,13 @@ fn label(scene: &Scene, mark: &Mark) -> String {
         MarkKind::Rollback => "rollback",
         MarkKind::Restored => "restored",
     };
-    let arrow = if scene.axis.shows(mark.time) { "" } else { "\u{2039} " };
-    format!("{arrow}{word} {}", offset(seconds_between(scene.zero, mark.time)))
+    let text = format!("{word} {}", offset(seconds_between(scene.zero, mark.time)));
+    // What lies outside is named at the edge, with an arrow to where it is.
+    match mark.time {
+        time if scene.axis.shows(time) => text,
+        time if time < scene.window.from => format!("\u{2039} {text}"),
+        _ => format!("{text} \u{203a}"),
+    }
 }
 
 fn class(kind: MarkKind) -> &'static str {

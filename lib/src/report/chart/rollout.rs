@@ -23,7 +23,10 @@ pub(super) struct Step {
     state: String,
 }
 
-/// The rollout's records of this service up to the window's end, in order of time.
+/// States in which a rollout is over.
+const OVER: [&str; 4] = ["done", "idle", "rolled_back", "refused"];
+
+/// The rollout's records of this service inside the window, in order of time, after the one that says how it stood when that began.
 fn records<'a>(scene: &'a Scene) -> Vec<(Timestamp, &'a Rollout)> {
     let home = |event: &crate::report::Event| scene.story.home(&event.stamp) == scene.incident.home;
     let mut records: Vec<(Timestamp, &Rollout)> = scene
@@ -37,13 +40,15 @@ fn records<'a>(scene: &'a Scene) -> Vec<(Timestamp, &'a Rollout)> {
         })
         .collect();
     records.sort_by_key(|(time, _)| *time);
-    records
+    let inside = records.partition_point(|(time, _)| *time < scene.window.from);
+    let stood = inside.checked_sub(1).filter(|at| !OVER.contains(&records[*at].1.state.as_str()));
+    records.split_off(stood.unwrap_or(inside))
 }
 
 /// The share of the traffic over time. None where no rollout is in the window.
 pub(super) fn exposure(scene: &Scene) -> Vec<Step> {
     let records = records(scene);
-    let end = scene.axis.inside(scene.story.end().unwrap_or(scene.window.to));
+    let end = scene.axis.inside(scene.story.end_of(scene.incident.home).unwrap_or(scene.window.to));
     let mut steps: Vec<Step> = Vec::new();
     for (at, (time, rollout)) in records.iter().enumerate() {
         let to = records.get(at + 1).map_or(end, |(next, _)| scene.axis.inside(*next));
@@ -52,9 +57,7 @@ pub(super) fn exposure(scene: &Scene) -> Vec<Step> {
         let state = rollout.state.replace('_', " ");
         steps.push(Step { from: scene.axis.inside(*time), to, percent: percent.clamp(0.0, 100.0), state });
     }
-    // What was over before the window says nothing in it.
-    let over = |step: &Step| step.to <= LEFT && step.percent == 0.0;
-    if steps.iter().all(over) { Vec::new() } else { steps }
+    steps
 }
 
 /// Draws the steps above `bottom`, with the share written wherever it fits.

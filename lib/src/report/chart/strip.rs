@@ -169,7 +169,7 @@ fn room<'a>(names: &[(f64, [&'a str; 2])]) -> Vec<(usize, &'a str, Anchor, f64)>
 /// How bad the incident was thought to be, from one decision to the next; and from its onset until anybody knew.
 fn bands(scene: &Scene) -> Vec<(Timestamp, Timestamp, Option<Severity>)> {
     let incident = &scene.incident;
-    let end = scene.story.end().unwrap_or(scene.window.to).min(scene.window.to);
+    let end = scene.story.end_of(scene.incident.home).unwrap_or(scene.window.to).min(scene.window.to);
     let mut bands: Vec<(Timestamp, Timestamp, Option<Severity>)> = Vec::new();
     if let (Some(onset), Some(detected)) = (incident.onset(), incident.detected()) {
         bands.push((onset, detected, None));
@@ -204,7 +204,7 @@ fn severity(frame: &mut Frame, scene: &Scene, top: f64) {
 }
 
 fn runs(frame: &mut Frame, scene: &Scene, top: f64) {
-    let end = scene.story.end().unwrap_or(scene.window.to);
+    let end = scene.story.end_of(scene.incident.home).unwrap_or(scene.window.to);
     let shown: Vec<_> = scene.incident.runs.iter().filter(|run| scene.axis.shows(run.moment())).collect();
     let mut names: Vec<(f64, String, &str)> = Vec::new();
     for run in &shown {
