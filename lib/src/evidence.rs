@@ -404,7 +404,7 @@ pub fn gather(case: &Case, asked: &Asked<'_>) -> Result<Evidence> {
 /// A change with every word of it masked: others have written them.
 fn changed(time: Timestamp, change: &Change, patterns: &[Pattern], masked: &mut u64) -> Changed {
     let mut say = |text: &String| {
-        let (text, more) = mask::one(text, patterns);
+        let (text, more) = mask::one(&text::readable(text.as_bytes()), patterns);
         *masked += more;
         text
     };

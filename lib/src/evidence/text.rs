@@ -34,6 +34,11 @@ pub(super) fn readable(line: &[u8]) -> String {
             rest = end.map_or(&[], |end| &after[end + 2..]);
             continue;
         }
+        // What resets colours also chooses a character set.
+        if *first == 0x1b && after.first().is_some_and(|byte| b"()*+".contains(byte)) {
+            rest = after.get(2..).unwrap_or_default();
+            continue;
+        }
         let stop = rest.iter().skip(1).position(|byte| *byte == 0x1b).map_or(rest.len(), |at| at + 1);
         for chunk in rest[..stop].utf8_chunks() {
             // A tab moves nothing but what follows it.
@@ -44,6 +49,15 @@ pub(super) fn readable(line: &[u8]) -> String {
         rest = &rest[stop..];
     }
     shown
+}
+
+/// A text as it is shown, line by line: the same lines, with the same ends.
+fn readable_lines(text: &str) -> String {
+    let line = |line: &str| {
+        let (body, end) = line.split_at(line.trim_end_matches(['\n', '\r']).len());
+        readable(body.as_bytes()) + end
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 /// At most as much of a line as anybody reads.
@@ -72,7 +86,9 @@ pub(super) fn diff(old: &str, new: &str, patterns: &[Pattern], most: usize) -> O
     if was.len().max(is.len()) > MOST_LINES {
         return None;
     }
-    let (masked_was, masked_is) = (mask::lines(old, patterns), mask::lines(new, patterns));
+    // A colour in the middle of a name would hide what the name is of.
+    let masked = |text: &str| mask::lines(&readable_lines(text), patterns);
+    let (masked_was, masked_is) = (masked(old), masked(new));
     let mut diff = Diff::default();
     let mut written = 0;
     for group in group_diff_ops(capture_diff_slices(Algorithm::Myers, &was, &is), AROUND) {
@@ -133,6 +149,17 @@ mod tests {
         let found = diff("user = a\npassword = one\n", "user = a\npassword = two\n", &[], 100).unwrap();
         assert_eq!(found.text, "@@ -1,2 +1,2 @@\n user = a\n-password = ***\n+password = ***\n");
         assert_eq!(found.masked, 2);
+    }
+
+    #[test]
+    fn a_secret_is_masked_whatever_colour_it_has() {
+        let old = "\x1b[36mpassword\x1b[0m=hunter2\r\n\x1b[1mtoken\x1b(B\x1b[m: \x1b[33mhunter2\x1b[0m\n";
+        let new = old.replace("hunter2", "hunter3").replace("\x1b[36m", "\x1b[35m");
+        let found = diff(old, &new, &[], 100).unwrap();
+        assert_eq!(found.text, "@@ -1,2 +1,2 @@\n-password=***\\r\n-token: ***\n+password=***\\r\n+token: ***\n");
+        assert_eq!(found.masked, 4);
+        // Lines are compared as they are, so a difference of colours alone is one.
+        assert!(diff("a\n", "\x1b[1ma\n", &[], 100).unwrap().text.ends_with("-a\n+a\n"));
     }
 
     #[test]
