@@ -881,7 +881,7 @@ fn a_rollout_that_ended_before_the_window_has_no_chart() {
     for (state, exposure) in [("done", "100"), ("rolled_back", "0"), ("refused", "0"), ("idle", "0")] {
         assert_eq!(drawn(&[begun.clone(), rollout("08:30:00", state, exposure)]), None, "{state}");
     }
-    let running = drawn(&[begun.clone()]).unwrap();
+    let running = drawn(std::slice::from_ref(&begun)).unwrap();
     assert!(running.contains("10 % canary"), "{running}");
     let again = drawn(&[begun, rollout("08:30:00", "done", "100"), rollout("09:50:00", "canary", "5")]).unwrap();
     assert!(again.contains("5 % canary") && !again.contains("done"), "{again}");
