@@ -21,6 +21,8 @@ complete -c eco-ls -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eco-ls -s V -l version -d 'Print version'
 complete -c eco-ls -a 'latest
 latest-good
+latest:manual
+latest:pre-deployment
 latest:daily
 latest:weekly
 latest:monthly

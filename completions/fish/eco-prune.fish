@@ -20,6 +20,8 @@ complete -c eco-prune -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eco-prune -s V -l version -d 'Print version'
 complete -c eco-prune -a 'latest
 latest-good
+latest:manual
+latest:pre-deployment
 latest:daily
 latest:weekly
 latest:monthly

@@ -35,6 +35,8 @@ complete -c eco-restore -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eco-restore -s V -l version -d 'Print version'
 complete -c eco-restore -a 'latest
 latest-good
+latest:manual
+latest:pre-deployment
 latest:daily
 latest:weekly
 latest:monthly

@@ -18,6 +18,8 @@ complete -c eco-verify -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eco-verify -s V -l version -d 'Print version'
 complete -c eco-verify -a 'latest
 latest-good
+latest:manual
+latest:pre-deployment
 latest:daily
 latest:weekly
 latest:monthly
