@@ -418,6 +418,36 @@ fn the_folder_is_private_whole_and_takes_the_place_of_nothing_else() {
 }
 
 #[test]
+fn evidence_that_somebody_worked_on_is_kept_beside_the_new_one() {
+    let world = healthy();
+    world.write("eco.toml", world.read("eco.toml") + "[evidence]\nlogs = [\"logs/*.log\"]\n").write("logs/a.log", format!("{ONSET} it broke\n"));
+    break_two(&world);
+    let at = |path: &str| world.folder().join(path);
+    let append = |path: &str| fs::write(at(path), fs::read_to_string(at(path)).unwrap() + " ").unwrap();
+    let again = || report(&world, &open_incident()).exits(0);
+    again();
+    let whole = everything(&world);
+    // Nobody has touched it, or has only removed something: there is nothing to keep.
+    fs::remove_file(at("evidence/changes.diff")).unwrap();
+    let quiet = again();
+    assert!(!quiet.stderr.contains("kept") && !at("evidence.old-1").exists(), "{quiet}");
+    fs::write(at("evidence/logs/mine.txt"), "what I found").unwrap();
+    again().says("evidence.old-1: logs/mine.txt was added");
+    assert_eq!(fs::read_to_string(at("evidence.old-1/logs/mine.txt")).unwrap(), "what I found");
+    for (number, name) in ["README.txt", "logs/logs_a.log.txt", "evidence.json"].into_iter().enumerate() {
+        append(&format!("evidence/{name}"));
+        let changed = fs::read(at("evidence").join(name)).unwrap();
+        let old = format!("evidence.old-{}", number + 2);
+        again().says(&format!("the evidence that was there is kept as {}: {name} ", at(&old).display()));
+        assert_eq!(fs::read(at(&old).join(name)).unwrap(), changed);
+        assert!(at(&old).join("changes.txt").exists());
+    }
+    assert_eq!(everything(&world), whole);
+    let names: Vec<_> = fs::read_dir(world.folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!names.iter().any(|name| name.starts_with('.')), "{names:?}");
+}
+
+#[test]
 fn without_an_incident_or_with_another_service_there_is_nothing_to_gather() {
     let world = healthy();
     let quiet = "{\"type\":\"health\",\"time\":\"2026-03-01T10:00:00Z\",\"up\":true}\n";

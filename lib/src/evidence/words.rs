@@ -2,9 +2,11 @@
 
 use super::text::{cut, readable, visible_path};
 use super::{CHANGES_S, Comparison, Evidence, Look, PathEvidence, State};
+use crate::digest;
 use crate::report::words::{clock, count, id6, list, offset, size, span, visible};
 use crate::time::seconds_between;
-use std::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// What stands in the folder, by name.
@@ -17,16 +19,47 @@ pub(super) const LOGS: &str = "logs";
 /// So many paths stand in the first file.
 const FIRST: usize = 20;
 
+/// The evidence for programs, with the digests of the files beside it.
+#[derive(Serialize)]
+struct Data<'a> {
+    #[serde(flatten)]
+    evidence: &'a Evidence,
+    files: BTreeMap<&'a str, String>,
+}
+
+/// What stands around the digest of the data in the data, which is one of what they were without it.
+const SEAL: &str = ",\n  \"digest\": \"";
+const SEAL_ENDS: &str = "\"\n}\n";
+
+fn digest_of(text: &str) -> String {
+    format!("sha256:{}", digest::of(text.as_bytes()))
+}
+
+/// The digests that stand in data of evidence, by name; `None` if somebody has changed them.
+pub(super) fn digests(data: &str) -> Option<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Files {
+        files: BTreeMap<String, String>,
+    }
+    let (before, digest) = data.strip_suffix(SEAL_ENDS)?.rsplit_once(SEAL)?;
+    let unsealed = format!("{before}\n}}");
+    let Files { files } = serde_json::from_str(&unsealed).ok()?;
+    (digest_of(&unsealed) == digest).then_some(files)
+}
+
 impl Evidence {
-    /// Every file of the folder, by its name in it.
+    /// Every file of the folder, by its name in it; the last one has the digests of all of them, and its own.
     pub(super) fn files(&self) -> Vec<(String, String)> {
-        // Strings, numbers and lists of them: this cannot fail.
-        let data = serde_json::to_string_pretty(self).expect("evidence serializes") + "\n";
-        let mut files = vec![(README.to_owned(), self.readme()), (CHANGES.to_owned(), self.changes()), (DATA.to_owned(), data)];
+        let mut files = vec![(README.to_owned(), self.readme()), (CHANGES.to_owned(), self.changes())];
         if !self.diffs.is_empty() {
             files.push((DIFFS.to_owned(), self.diffs.clone()));
         }
         files.extend(self.logs.iter().map(|log| (format!("{LOGS}/{}", log.file), log.text.clone())));
+        let digests = files.iter().map(|(name, text)| (name.as_str(), digest_of(text))).collect();
+        // Strings, numbers and lists of them: this cannot fail.
+        let data = serde_json::to_string_pretty(&Data { evidence: self, files: digests }).expect("evidence serializes");
+        let seal = format!("{SEAL}{}{SEAL_ENDS}", digest_of(&data));
+        files.push((DATA.to_owned(), data.strip_suffix("\n}").unwrap_or(&data).to_owned() + &seal));
         files
     }
 

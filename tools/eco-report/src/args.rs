@@ -55,7 +55,8 @@ pub struct Args {
     /// Gather evidence for the root cause into this folder.
     ///
     /// What differs, what was changed, lines of logs; secrets are masked. The service is the one that `-c`, `--root` and `--store`
-    /// name. DIR must not be there, be empty, or be evidence of an earlier run, which is replaced.
+    /// name. DIR must not be there, be empty, or be evidence of an earlier run, which is replaced. If somebody has changed a file of
+    /// that, or added one, it is kept as DIR.old-1.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub evidence: Option<PathBuf>,
     #[command(flatten)]

@@ -33,7 +33,9 @@ impl Place {
         let progress = tool.progress("comparing");
         let add = |bytes| progress.add(bytes);
         let evidence = gather(&case, &Asked::new(&case, &eco, &self.config.evidence, &probes, tool.now(), scratch.path(), &add))?;
-        self.folder.write(&evidence)?;
+        if let Some(kept) = self.folder.write(&evidence)? {
+            tool.error(&kept);
+        }
         evidence.missing().for_each(|what| tool.error(&format!("not in the evidence: {what}")));
         report.add_evidence(evidence.summary(self.folder.path()));
         Ok(if evidence.is_whole() { Exit::Done } else { Exit::Unfinished })
