@@ -37,19 +37,19 @@ fn changes_signals_and_words_of_a_person_are_rows() {
     assert_eq!(
         example("change"),
         "\
-TIME (UTC)           CHANGE                TARGET                WHAT
-2026-03-01 09:58:00  c1                    config:limits         r41 -> r42, affects planner, not reversible, by deploy
-2026-03-01 09:58:11  config-51c2f0a9e7d4   config                019ca8f1-5a40-7d21-9c3e-0f4b6d2a91b7 -> 51c2f0a9e7d4, 1 path, by eco-verify
+TIME (UTC)           CHANGE                TARGET                            WHAT
+2026-03-01 09:58:00  c1                    config:limits                     r41 -> r42, affects planner, not reversible, by deploy
+2026-03-01 09:58:11  config-51c2f0a9e7d4   config                            019ca8f1-5a40-7d21-9c3e-0f4b6d2a91b7 -> 51c2f0a9e7d4, 1 path, by eco-verify
 "
     );
-    assert!(example("signal").contains("security_breach       raised   audit       -                     since 2026-03-01 07:00:00"));
+    assert!(example("signal").contains("security_breach       raised   audit       -                                 since 2026-03-01 07:00:00"));
     assert!(example("operator").contains("hold       until 2026-03-01 11:00:00"));
 }
 
 #[test]
 fn a_decision_says_why_and_whom_it_suspects() {
     let shown = example("decision");
-    assert!(shown.contains("high      rollback     config:limits         p2        2026-03-01 11:02:00\n"), "{shown}");
+    assert!(shown.contains("high      rollback     config:limits                     p2        2026-03-01 11:02:00\n"), "{shown}");
     assert!(shown.contains("    because    errors-25: error_rate 0.31, limit > 0.25, held 2 min\n"), "{shown}");
     assert!(shown.contains("    suspect    config:limits (change c1), 2 min before onset\n"), "{shown}");
 }
@@ -59,7 +59,7 @@ fn a_proposal_says_how_to_act_on_it_and_that_nobody_has() {
     let line = r#"{"type":"decision","time":"2026-03-01T10:02:00Z","id":"i-1","incident":"i","severity":"critical","action":"propose","scope":"full","snapshot":null,"notes":["hold"],"reminder":true,"overdue":true}"#;
     let shown = shown(&[line]);
     for part in [
-        "critical  propose      full                  -         -\n",
+        "critical  propose      full                              -         -\n",
         "notes      hold\n",
         "nobody has answered and the deadline has passed\n",
         "to act     eco-ctl approve i-1, or eco-restore --approve on this stream",
@@ -167,9 +167,9 @@ removed    2a91b7   3 h 30 min  daily            158 MiB  daily: 10 d old, kept 
 
 #[test]
 fn control_says_what_was_done_to_whom() {
-    assert!(example("control").contains("disable   module:planner        ok               12 ms\n"), "{}", example("control"));
+    assert!(example("control").contains("disable   module:planner                    ok               12 ms\n"), "{}", example("control"));
     let status = r#"{"type":"control","time":"2026-03-01T10:03:02Z","do":"status","ok":false,"took_ms":1}"#;
-    assert!(shown(&[status]).contains("status    the service           not running"));
+    assert!(shown(&[status]).contains("status    the service                       not running"));
 }
 
 #[test]
