@@ -131,7 +131,7 @@ fn touched(folder: &Path) -> Option<String> {
             return Ok(None);
         }
         let data = match found.iter().find(|(name, is_file)| *is_file && name == Path::new(DATA)) {
-            Some(_) => fs::read_to_string(folder.join(DATA)).named("read", &folder.join(DATA))?,
+            Some(_) => fs::read_to_string(folder.join(DATA)).named("read", folder.join(DATA))?,
             None => return Ok(Some(format!("it has no {DATA}"))),
         };
         let Some(digests) = digests(&data) else { return Ok(Some(format!("{DATA} is not as it was written"))) };
@@ -159,7 +159,7 @@ fn content(folder: &Path) -> Result<Vec<(PathBuf, bool)>> {
         }
         for entry in fs::read_dir(&listed).named("list", &listed)? {
             let entry = entry.named("list", &listed)?;
-            let kind = entry.file_type().named("look at", &entry.path())?;
+            let kind = entry.file_type().named("look at", entry.path())?;
             if !(part.is_empty() && kind.is_dir() && entry.file_name() == LOGS) {
                 found.push((Path::new(part).join(entry.file_name()), kind.is_file()));
             }
