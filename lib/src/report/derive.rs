@@ -32,8 +32,13 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub(super) fn new(story: &'a Story, incident: Incident<'a>) -> Case<'a> {
-        let mut samples = samples(story, incident.home);
-        incident.keep_near(&mut samples);
+        let all = samples(story, incident.home);
+        Case::among(story, incident, &all)
+    }
+
+    /// The same where the samples of the service are at hand.
+    pub(super) fn among(story: &Story, incident: Incident<'a>, all: &[Sample<'a>]) -> Case<'a> {
+        let samples = incident.near(all);
         let limits = limits(&incident);
         let last = story.end_of(incident.home).unwrap_or_default();
         let zero = incident.onset().unwrap_or(incident.first());

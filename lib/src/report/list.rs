@@ -1,6 +1,7 @@
 //! The incidents of a stream: one line each, and which one a word means.
 
-use super::derive::Case;
+use super::derive::{self, Case};
+use super::health::Sample;
 use super::incident::Incident;
 use super::rollback::undone;
 use super::words::{clock, list as sentence, shorten, span, visible};
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::record::Action;
 use crate::time::Timestamp;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
@@ -57,7 +59,13 @@ pub struct Summary {
 impl Story {
     /// All incidents, the one that began last at the end.
     pub fn list(&self) -> Vec<Summary> {
-        self.incidents().into_iter().map(|incident| summary(Case::new(self, incident))).collect()
+        let mut samples: BTreeMap<Option<&str>, Vec<Sample>> = BTreeMap::new();
+        let mut list = Vec::new();
+        for incident in self.incidents() {
+            let all = samples.entry(incident.home).or_insert_with_key(|home| derive::samples(self, *home));
+            list.push(summary(Case::among(self, incident, all)));
+        }
+        list
     }
 
     /// The incident whose id begins like this; with several services in the stream, `SERVICE/ID` names one of one of them.

@@ -21,10 +21,18 @@ fn reach(first: Timestamp, last: Timestamp) -> (i64, i64) {
 }
 
 impl Incident<'_> {
-    /// Leaves the samples that its report looks at.
-    pub(super) fn keep_near(&self, samples: &mut Vec<Sample>) {
-        let reach = self.reach();
-        samples.retain(|sample| reach.iter().any(|(from, to)| (*from..=*to).contains(&sample.time.as_second())));
+    /// The samples that its report looks at, of all samples of its service in order of time.
+    pub(super) fn near<'a>(&self, samples: &[Sample<'a>]) -> Vec<Sample<'a>> {
+        let mut reach = self.reach();
+        reach.sort_unstable();
+        let (mut near, mut taken) = (Vec::new(), 0);
+        for (from, to) in reach {
+            let first = samples.partition_point(|sample| sample.time.as_second() < from).max(taken);
+            let end = samples.partition_point(|sample| sample.time.as_second() <= to).max(first);
+            near.extend_from_slice(&samples[first..end]);
+            taken = end;
+        }
+        near
     }
 
     /// From when on samples are there for its report.
