@@ -24,9 +24,10 @@ fn open_incident() -> String {
     let decision = json!({"type": "decision", "time": "2026-03-01T10:02:00Z", "ecosystem": "shop", "id": "d1", "incident": "i1", "severity": "high",
         "action": "propose", "scope": "config", "snapshot": null, "onset": ONSET});
     let change = json!({"type": "change", "time": "2026-03-01T09:50:00Z", "ecosystem": "shop", "id": "c1", "target": "config", "from": "v1",
-        "to": "token=hunter2change", "by": "deploy"});
+        "to": "token=hunter2change", "by": "jane.roe"});
+    let found = json!({"type": "change", "time": "2026-03-01T09:51:00Z", "ecosystem": "shop", "id": "c2", "target": "data", "by": "eco-verify"});
     let early = json!({"type": "change", "time": "2026-03-01T07:59:00Z", "ecosystem": "shop", "id": "early", "target": "config"});
-    format!("{early}\n{change}\n{decision}\n")
+    format!("{early}\n{change}\n{found}\n{decision}\n")
 }
 
 /// The same, with the records of a rollback behind it.
@@ -120,6 +121,9 @@ fn a_rollback_that_set_a_snapshot_aside_names_exactly_what_was_broken() {
     }
     assert!(!readme.contains("early"), "{readme}");
     assert!(!everything(&world).contains("hunter2"));
+    // Who made a change stays here; that nobody recorded it does not.
+    assert!(!everything(&world).contains("jane") && readme.contains(", by eco-verify"), "{readme}");
+    assert_eq!(data["changes"][1]["by"], "eco-verify", "{data:#}");
 
     let root_cause = "- Between the good snapshot and the broken state 2 paths differ, in config and module:ui.\n";
     assert!(done.stdout.contains(root_cause) && done.stdout.contains("**Evidence:** the folder `evidence` holds"), "{}", done.stdout);
