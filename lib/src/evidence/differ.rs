@@ -400,7 +400,7 @@ impl Writer<'_> {
         }
         let in_data = within(path, self.asked.eco.scopes.data());
         let most = if in_data || old.is_none() || new.is_none() { FEW_LINES } else { MOST_LINES };
-        let Some(diff) = text::diff(was, is, &self.asked.rules.mask, most) else { return Ok(("long".into(), Vec::new())) };
+        let Some(diff) = text::diff(was, is, &mask::of_file(path, &self.asked.rules.mask), most) else { return Ok(("long".into(), Vec::new())) };
         let name = visible_path(path);
         let side = |item: Option<&Item>, mark: &str| item.map_or_else(|| "/dev/null".to_owned(), |_| format!("{mark}/{name}"));
         let head = format!("--- {}\n+++ {}\n", side(old, "good"), side(new, "broken"));

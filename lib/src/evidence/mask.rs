@@ -5,13 +5,20 @@
 
 use regex::Regex;
 use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::LazyLock;
 
 /// What stands for a secret.
 const MASK: &str = "***";
 /// A value that goes on for longer has lost its end.
 const LONGEST: usize = 64 << 10;
+
+/// Where one has lost its end, others before that place are followed no further than this: else a text of nothing but openings is
+/// read once for each of them.
+const LONGEST_IN_LOST: usize = 4 << 10;
 
 /// One pattern of `[evidence] mask`. With a named group only what that matches is masked, else all that the pattern matches.
 #[derive(Clone, Debug)]
@@ -78,6 +85,18 @@ pub(super) fn lines(text: &str, patterns: &[Pattern]) -> Vec<Line> {
     cover(text, joined(spans))
 }
 
+/// The patterns for this file: some files hold secrets in lines that look like nothing anywhere else.
+pub(super) fn of_file<'a>(path: &Path, patterns: &'a [Pattern]) -> Cow<'a, [Pattern]> {
+    let is_pgpass = path.file_name().is_some_and(|name| name.to_string_lossy().contains("pgpass"));
+    if is_pgpass { [patterns, std::slice::from_ref(&*PGPASS)].concat().into() } else { patterns.into() }
+}
+
+/// host:port:database:user:password, where a backslash stands before a colon that is none of these.
+static PGPASS: LazyLock<Pattern> = LazyLock::new(|| {
+    let word = r"(?m)^(?:(?:[^:\\\r\n]|\\.)*:){4}(?<password>[^\r\n]*)";
+    Pattern { word: word.to_owned(), regex: known(word) }
+});
+
 /// A text of one line, masked.
 pub(super) fn one(text: &str, patterns: &[Pattern]) -> (String, u64) {
     let lines = lines(text, patterns);
@@ -123,7 +142,13 @@ fn cover(text: &str, spans: Vec<Range<usize>>) -> Vec<Line> {
 
 /// Words that make a name one of a secret; what stands around them in the same name belongs to it.
 const NAMES: &str = "passw(?:or)?d|passwd|pass[_-]?phrase|pwd|secret|token|credential|[a-z0-9_.-]pass\
-    |(?:api|access|account|auth|encryption|master|private|secret|shared|signing|storage)[_.-]?key|session[_-]?(?:id|key)|x-amz-signature";
+    |(?:api|access|account|app|auth|client|encryption|hmac|jwt|master|private|secret|shared|signing|ssh|ssl|storage|tls)[_.-]?key|session[_-]?(?:id|key)|x-amz-signature";
+
+static IS_NAME: LazyLock<Regex> = LazyLock::new(|| known(NAMES));
+
+/// Parts of names that look like a secret's and are none.
+static INNOCENT: LazyLock<Regex> =
+    LazyLock::new(|| known(r"tokeniz|(?:ssh|ssl|tls)[_.-]?key(?:board|gen|scan|store|[_.-]?(?:exchange|file|path|size|type))"));
 
 /// Where a name of a secret ends and its value begins.
 static NAMED: LazyLock<Regex> = LazyLock::new(|| {
@@ -158,6 +183,10 @@ static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?i)\bhooks\.slack\.com/services/(\S+)",
         r"(?i)\bbearer[ \t]+([a-z0-9._~+/\-]{16,}=*)",
         r"\b[Bb]asic[ \t]+([A-Za-z0-9+/]*[A-Z0-9+/][A-Za-z0-9+/]{7,}={0,2})",
+        // Credentials of a registry, as docker and npm keep them.
+        r#"(?i:\\?["']auth\\?["']\s*:\s*\\?["']|_auth["']?\s*[=:]\s*["']?)([A-Za-z0-9+/]*[A-Z0-9+/][A-Za-z0-9+/]{7,}={0,2})"#,
+        // What begins with -----BEGIN, in base64 and its lines.
+        r"\bLS0tLS1CRUdJTi[A-Za-z0-9+/]*={0,2}(?:\r?\n[ \t]*[A-Za-z0-9+/]{24,}={0,2})*",
         r"\b(?:AKIA|ASIA|AROA|AIDA)[0-9A-Z]{16}\b",
         r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}|\bglpat-[A-Za-z0-9_\-]{16,}|\bnpm_[A-Za-z0-9]{30,}",
         r"\bxox[abeprs]-[A-Za-z0-9\-]{10,}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{10,}|\bsk-[A-Za-z0-9_\-]{20,}",
@@ -182,16 +211,25 @@ fn known(pattern: &str) -> Regex {
 
 /// Values after the name of a secret.
 fn by_name(text: &str, spans: &mut Vec<Range<usize>>) {
-    let mut at = 0;
+    let (mut at, lost) = (0, Cell::new(0));
     while let Some(found) = NAMED.captures_at(text, at) {
         // Both stand in every match.
         let (Some(whole), Some(name)) = (found.get(0), found.name("name")) else { break };
         at = whole.end();
         let line = text[..name.start()].rfind('\n').map_or(0, |end| end + 1);
         let before = &text[line..name.start()];
-        let place =
-            Place { begins: BEGINS.is_match(before), indent: before.len() - before.trim_start().len(), quoted: before.ends_with(['"', '\'']) };
+        let place = Place {
+            begins: BEGINS.is_match(before),
+            indent: before.len() - before.trim_start().len(),
+            quoted: before.ends_with(['"', '\'']),
+            lost: &lost,
+        };
         let lower = name.as_str().to_ascii_lowercase();
+        // Before its value is looked for: such names stand in lines as long as a vocabulary.
+        let rest = INNOCENT.replace_all(&lower, "");
+        if rest.len() < lower.len() && !IS_NAME.is_match(&rest) {
+            continue;
+        }
         let short = ["pass", "sig"].contains(&lower.as_str());
         let span = if found.name("element").is_some() {
             if !before.ends_with(['<', ':']) {
@@ -214,7 +252,7 @@ fn by_name(text: &str, spans: &mut Vec<Range<usize>>) {
         };
         let said = text[span.clone()].trim();
         let counts_tokens = lower.ends_with("tokens") && said.trim_end_matches([',', ';']).bytes().all(|byte| byte.is_ascii_digit());
-        if NO_SECRET.is_match(said.trim_end_matches([',', ';', '}', ')'])) || counts_tokens || lower.contains("tokeniz") {
+        if NO_SECRET.is_match(said.trim_end_matches([',', ';', '}', ')'])) || counts_tokens {
             continue;
         }
         at = at.max(span.end);
@@ -234,37 +272,44 @@ fn by_name(text: &str, spans: &mut Vec<Range<usize>>) {
 }
 
 /// Where a name stands.
-struct Place {
+struct Place<'a> {
     /// It begins its line, as in a configuration: all that follows is its value.
     begins: bool,
     /// So far from the left.
     indent: usize,
     quoted: bool,
+    /// Up to here a value was followed that has lost its end.
+    lost: &'a Cell<usize>,
 }
 
 /// Where the value is that begins at `at`, or behind the blanks there.
-fn value(text: &str, at: usize, place: &Place) -> Range<usize> {
+fn value(text: &str, at: usize, place: &Place<'_>) -> Range<usize> {
     let skip = |from: usize, blanks: &[char]| from + text[from..].len() - text[from..].trim_start_matches(blanks).len();
     let mut at = skip(at, &[' ', '\t']);
     if place.quoted {
         at = skip(at, &[' ', '\t', '\r', '\n']);
     }
-    let rest = &text[at..floor(text, at.saturating_add(LONGEST).min(text.len()))];
+    let reach = if at < place.lost.get() { LONGEST_IN_LOST } else { LONGEST };
+    let rest = &text[at..floor(text, at.saturating_add(reach).min(text.len()))];
     let line_end = end_of_line(text, at);
     let line = &text[at..line_end];
+    let no_end = || {
+        place.lost.set(place.lost.get().max(at + rest.len()));
+        line_end
+    };
     for mark in ["\"\"\"", "'''"] {
         if let Some(inner) = rest.strip_prefix(mark) {
-            return at + 3..inner.find(mark).map_or(line_end, |end| at + 3 + end);
+            return at + 3..inner.find(mark).map_or_else(no_end, |end| at + 3 + end);
         }
     }
     // A string in a string has backslashes before its quotes.
     let slashes = rest.len() - rest.trim_start_matches('\\').len();
     if let Some(quote @ ('"' | '\'' | '`')) = rest[slashes..].chars().next() {
         let from = slashes + 1;
-        return at + from..closing(&rest[from..], quote, slashes).map_or(line_end.max(at + from), |end| at + from + end);
+        return at + from..closing(&rest[from..], quote, slashes).map_or_else(|| no_end().max(at + from), |end| at + from + end);
     }
     if rest.starts_with(['{', '[']) {
-        return at..balanced(rest).map_or(line_end, |end| at + end);
+        return at..balanced(rest).map_or_else(no_end, |end| at + end);
     }
     if place.begins {
         let body = line.trim_end();
@@ -378,13 +423,13 @@ fn by_shape(text: &str, spans: &mut Vec<Range<usize>>) {
 
 /// Every value in a section such as `[secrets]`.
 fn by_section(text: &str, spans: &mut Vec<Range<usize>>) {
-    let (mut at, mut inside) = (0, false);
+    let (mut at, mut inside, lost) = (0, false, Cell::new(0));
     for line in text.split_inclusive('\n') {
         let body = line.trim_end_matches(['\n', '\r']);
         if body.trim_start().starts_with('[') {
             inside = SECTION.is_match(body);
         } else if let Some(sep) = body.find(['=', ':']).filter(|_| inside) {
-            let place = Place { begins: true, indent: body.len() - body.trim_start().len(), quoted: false };
+            let place = Place { begins: true, indent: body.len() - body.trim_start().len(), quoted: false, lost: &lost };
             spans.push(value(text, at + sep + 1, &place));
         }
         at += line.len();
@@ -436,13 +481,14 @@ fn floor(text: &str, mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     fn masked(text: &str) -> String {
         lines(text, &[]).iter().map(|line| line.text.as_str()).collect()
     }
 
     /// Text with a secret in it, which stands as `§`.
-    const CORPUS: [&str; 78] = [
+    const CORPUS: [&str; 87] = [
         "DB_PASSWORD=§",
         "export DB_PASSWORD='§'",
         "password = §",
@@ -520,6 +566,15 @@ mod tests {
         "https://hooks.slack.com/services/§",
         "password: !!str &pw |\n  §\n  §\nport: 1",
         "//registry.example/:_authToken=§",
+        "client-key-data: §",
+        "APP_KEY=§",
+        "jwt_key: §",
+        "hmac-key = §",
+        "sslKey: §",
+        "tls.key: §",
+        "ssh_key=§",
+        "ssl.keystore.password=§",
+        "tokenizer_password=§",
         "password = §\\\n  §\nport = 1",
     ];
 
@@ -569,6 +624,27 @@ mod tests {
     }
 
     #[test]
+    fn credentials_of_registries_and_keys_in_base64_are_masked() {
+        let table = [
+            ("{\"auths\": {\"hub\": {\"auth\": \"Ym9iOmh1bnRlcjI=\"}}}", "{\"auths\": {\"hub\": {\"auth\": \"***\"}}}"),
+            ("{\\\"auth\\\": \\\"Ym9iOmh1bnRlcjI=\\\"}", "{\\\"auth\\\": \\\"***\\\"}"),
+            ("//registry.example/:_auth=Ym9iOmh1bnRlcjI=", "//registry.example/:_auth=***"),
+            ("crt: LS0tLS1CRUdJTiBQUklWQVRF\n  TUlJRXZRSUJBREFOQmdrcWhraUc5dw==\nport: 1", "crt: ***\n***\nport: 1"),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(masked(text), wanted);
+        }
+    }
+
+    #[test]
+    fn lines_of_a_pgpass_are_masked_in_a_file_of_this_name_only() {
+        let text = "# mine\ndb:5432:shop:bob:hunter2\n\\:\\:1:*:*:bob:a\\:b\n";
+        let shown = |path: &str| lines(text, &of_file(Path::new(path), &[])).into_iter().map(|line| line.text).collect::<String>();
+        assert_eq!(shown("home/.pgpass"), "# mine\ndb:5432:shop:bob:***\n\\:\\:1:*:*:bob:***\n");
+        assert_eq!(shown("home/hosts"), text);
+    }
+
+    #[test]
     fn the_name_and_what_is_around_a_secret_stay() {
         let table = [
             ("password = x1", "password = ***"),
@@ -597,6 +673,11 @@ mod tests {
             "secret: null",
             "max_tokens: 4096",
             "tokenizer: bert-base",
+            "ssl.keystore.location=/etc/store.jks",
+            "ssh-keygen: done",
+            "tls_key_exchange: x25519",
+            "\"auth\": \"required\"",
+            "db:5432:shop:bob:words",
             "Basic configuration loaded",
             "the bearer of this",
             "http://host:8080/path",
@@ -618,6 +699,18 @@ mod tests {
         assert_eq!(found.iter().map(|line| (line.text.as_str(), line.masked)).collect::<Vec<_>>(), [("card *** of ***\n", 2), ("*** c\n", 0)]);
         let error = Pattern::new("a(b").unwrap_err();
         assert!(error.starts_with("'a(b' is not a regular expression: unclosed group"), "{error}");
+    }
+
+    /// About a second at most where there is a bound, half a minute and more where every opening is followed to the end.
+    #[test]
+    fn openings_without_an_end_are_not_followed_again_and_again() {
+        for (opening, in_a_line, lines) in [("tokenizer={", 700, 100), ("token={", 700, 100), ("token=[", 1, 20_000)] {
+            let text = (opening.repeat(in_a_line) + "\n").repeat(lines);
+            let start = Instant::now();
+            masked(&text);
+            let took = start.elapsed();
+            assert!(took < Duration::from_secs(20), "{lines} lines of {opening}: {took:?}");
+        }
     }
 
     /// Whatever the text is, its lines stay what they are, and masking it again changes nothing.
