@@ -317,7 +317,7 @@ fn people_see_a_table() {
     let world = world();
     let ran = world.run("eco-rollout").args(["--plan", "rollout.toml", "--only", "--human"]).stdin(lines(&failing())).exits(0);
     let shown: Vec<&str> = ran.stdout.lines().map(str::trim_end).collect();
-    let row = "2026-03-01 10:04:00  planner@r42           module:planner        canary      rolling_back      0 %  sustained";
+    let row = "2026-03-01 10:04:00  planner@r42           module:planner                    canary      rolling_back      0 %  sustained";
     assert!(shown.contains(&row), "{ran}");
     assert!(shown.contains(&"    because    error_rate 0.06, limit > 0.05, 300 requests in 2 min; the version before: 0.01"), "{ran}");
 }

@@ -92,7 +92,7 @@ impl<'a> Orders<'a> {
             }
         }
         if named.is_empty() {
-            return Err(Error::NoMatch("no snapshot came on stdin: what stands before eco-restore in the pipe found none".into()));
+            return Err(Error::Refused("--scope wants a snapshot on stdin, and there are 0: what stands before this in the pipe found none".into()));
         }
         let [snapshot] = named.as_slice() else {
             return Err(Error::Refused(format!("--scope wants exactly one snapshot on stdin, and there are {}", named.len())));
